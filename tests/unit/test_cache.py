@@ -1,0 +1,170 @@
+"""tl_helpers.cache: what comes out is what went in, or nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tl_helpers import cache
+from tl_helpers.cache import Cache, CacheWarning, fingerprint
+
+LOOSE = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@LOOSE
+@given(
+    array=hnp.arrays(
+        dtype=st.sampled_from([np.float32, np.int64, np.uint8]), shape=hnp.array_shapes(min_dims=1, max_side=5)
+    )
+)
+def test_round_trip(tmp_path, array):
+    store = Cache(tmp_path)
+    tensor = torch.from_numpy(array)
+    store.put("k", {"x": tensor}, {"note": "ü", "n": 3})
+    entry = store.get("k")
+    assert entry.record == {"note": "ü", "n": 3}
+    assert entry.tensors["x"].dtype == tensor.dtype
+    assert entry.tensors["x"].numpy().tobytes() == array.tobytes()
+
+
+def test_bfloat16_and_strided_tensors_survive(tmp_path):
+    x = torch.arange(12).reshape(3, 4).to(torch.bfloat16).T
+    Cache(tmp_path).put("k", {"x": x})
+    assert torch.equal(Cache(tmp_path).get("k").tensors["x"], x)
+
+
+@LOOSE
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_noticed_and_recomputed(tmp_path, where, bit):
+    store = Cache(tmp_path)
+    made = []
+
+    def make():
+        made.append(1)
+        return {"x": torch.arange(50.0)}
+
+    store.drop("k")
+    store.compute("k", make)
+    path = next(tmp_path.glob("*.tlc"))
+    raw = bytearray(path.read_bytes())
+    raw[int(where * len(raw))] ^= 1 << bit
+    path.write_bytes(raw)
+    with pytest.warns(CacheWarning, match="damaged"):
+        again = store.compute("k", make)
+    assert torch.equal(again["x"], torch.arange(50.0))
+    assert len(made) == 2
+    assert store.get("k") is not None  # repaired
+
+
+@pytest.mark.parametrize("keep", [0, 7, 40, 100])
+def test_truncated_entry_is_noticed(tmp_path, keep):
+    store = Cache(tmp_path)
+    store.put("k", {"x": torch.arange(50.0)})
+    path = next(tmp_path.glob("*.tlc"))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.warns(CacheWarning, match="damaged"):
+        assert store.get("k") is None
+
+
+def test_least_recently_used_goes_first(tmp_path):
+    one = 4000 + 200
+    store = Cache(tmp_path, limit_bytes=3 * one)
+    for number, key in enumerate("abc"):
+        store.put(key, {"x": torch.full((1000,), float(number))})
+        os.utime(tmp_path / f"{key}.tlc", (number, number))
+    store.get("a")  # used just now
+    store.put("d", {"x": torch.zeros(1000)})
+    assert {path.stem for path in tmp_path.glob("*.tlc")} == {"a", "c", "d"}
+    assert store.size() <= store.limit_bytes
+
+
+def test_entry_over_the_limit_is_still_returned(tmp_path):
+    store = Cache(tmp_path, limit_bytes=10)
+    assert torch.equal(store.compute("k", lambda: {"x": torch.ones(100)})["x"], torch.ones(100))
+    assert store.compute("k", lambda: {"x": torch.zeros(100)})["x"].sum() == 100
+
+
+def test_full_disk_keeps_the_result(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    store = Cache(tmp_path)
+    with pytest.warns(CacheWarning, match="No space left"):
+        assert store.compute("k", lambda: {"x": torch.ones(3)})["x"].sum() == 3
+    assert list(tmp_path.iterdir()) == []  # no rubbish left
+
+
+def test_folder_that_is_a_file(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.warns(CacheWarning, match="TL_CACHE"):
+        Cache(tmp_path / "taken").put("k", {"x": torch.ones(1)})
+
+
+def test_killed_while_writing_leaves_nothing_half(tmp_path):
+    """A process is killed in the middle of endless writes; what is there afterwards is whole."""
+    code = (
+        "import sys, torch\nfrom pathlib import Path\nfrom tl_helpers.cache import Cache\n"
+        "store = Cache(Path(sys.argv[1]))\nprint('go', flush=True)\n"
+        "for n in range(10**6):\n    store.put('k', {'x': torch.full((300_000,), float(n))})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    time.sleep(0.7)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    entry = Cache(tmp_path).get("k")  # no CacheWarning: pytest turns none on, so look at the value
+    assert entry is not None
+    assert entry.tensors["x"].unique().numel() == 1
+    old = time.time() - 7200
+    for left in tmp_path.glob("*.tmp"):
+        os.utime(left, (old, old))
+    Cache(tmp_path).put("other", {"x": torch.ones(1)})
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_fingerprint_tells_values_types_and_structure_apart():
+    distinct = [
+        1, 1.0, "1", True, None, [1], [[1]], {"a": 1}, {"b": 1}, np.array([1]), np.array([1.0]), np.array([[1]]),
+        torch.tensor([1]), torch.tensor([1.0]), torch.float32, [1, 2], [2, 1], "",
+    ]  # fmt: skip
+    names = [fingerprint(part) for part in distinct]
+    assert len(set(names)) == len(names)
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+def test_fingerprint_follows_weights_and_architecture():
+    torch.manual_seed(0)
+    one = torch.nn.Linear(2, 2)
+    torch.manual_seed(0)
+    same = torch.nn.Linear(2, 2)
+    assert fingerprint(one) == fingerprint(same)
+    with torch.no_grad():
+        same.bias[0] += 1e-7
+    assert fingerprint(one) != fingerprint(same)
+
+
+def test_fingerprint_refuses_what_it_cannot_name():
+    with pytest.raises(TypeError, match="Cannot fingerprint"):
+        fingerprint(object())
+    with pytest.raises(TypeError, match="object array"):
+        fingerprint(np.array([object()]))
+
+
+def test_source_fingerprint_ignores_comments_but_not_code(tmp_path, monkeypatch):
+    import importlib
+
+    monkeypatch.syspath_prepend(tmp_path)
+    names = []
+    for number, text in enumerate(("x = 1\n", "# why\nx = 1\n", "x = 2\n")):
+        (tmp_path / f"mod{number}.py").write_text(text)
+        names.append(cache.source_fingerprint(importlib.import_module(f"mod{number}")))
+    assert names[0] == names[1] != names[2]

@@ -1,0 +1,131 @@
+"""How the chapters are stored: stripped, with the parts that every chapter has, and with alt texts for figures."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+HEADINGS = [
+    "What you will be able to do",
+    "Predict first",
+    "When it fails",
+    "Take-aways",
+    "Exercises",
+    "At scale",
+    "References",
+]
+FIGURE = re.compile(r"\bplots\.(?!use_style|colours|result_table)\w+\(|\bplt\.(subplots|figure|imshow|plot)\(")
+NOT_A_FIGURE = {"no-figure", "remove-output", "remove-cell"}
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request) -> pathlib.Path:
+    return request.param
+
+
+@pytest.fixture
+def notebook(path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def prose(notebook) -> str:
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def code_cells(notebook) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def code(notebook) -> str:
+    return "\n".join(cell.source for cell in code_cells(notebook))
+
+
+def test_there_are_chapters_and_each_is_in_the_table_of_contents():
+    toc = (ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"file: notebooks/(\S+)", toc)
+    assert yaml.safe_load(toc)["root"] == "book/index"
+    assert listed == [notebook.stem for notebook in NOTEBOOKS]
+    assert listed
+
+
+def test_stored_without_outputs(path):
+    """`nbstripout --keep-id notebooks/*.ipynb` puts it right."""
+    command = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nrun: nbstripout --keep-id notebooks/{path.name}"
+
+
+def test_valid_and_for_the_python3_kernel(notebook):
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    ids = [cell.id for cell in notebook.cells]
+    assert len(ids) == len(set(ids))
+
+
+def test_one_title_and_the_parts_of_a_chapter_in_order(notebook):
+    text = re.sub(r"```.*?```", "", prose(notebook), flags=re.DOTALL)
+    assert len(re.findall(r"^# ", text, flags=re.MULTILINE)) == 1
+    found = [title.strip() for title in re.findall(r"^## (.*)$", text, flags=re.MULTILINE)]
+    assert [title for title in found if title in HEADINGS] == HEADINGS
+
+
+def test_reports_on_itself_under_its_own_name(path, notebook):
+    cells = code_cells(notebook)
+    assert re.search(rf"""\bbegin\(["']{path.stem}["']\)""", cells[0].source), "first code cell"
+    assert re.search(r"\bfinish\(\)", cells[-1].source), "last code cell"
+
+
+def test_checks_a_claim(notebook):
+    assert re.search(r"\bclaims\.check\w*\(|\bcheck(_at_least|_close)?\(", code(notebook))
+
+
+def test_shows_a_live_control(notebook):
+    assert re.search(r"\bwidgets\.explore\(|\bexplore\(", code(notebook))
+
+
+def test_has_an_exercise_with_a_hidden_solution(notebook):
+    text = prose(notebook) + "\n" + code(notebook)
+    exercises = len(re.findall(r"\{exercise(?:-start)?\}", text))
+    solutions = len(re.findall(r"\{solution(?:-start)?\}", text))
+    assert exercises >= 1
+    assert solutions == exercises
+    hidden = len(re.findall(r"\{solution(?:-start)?\}[^\n]*\n(?::[^\n]*\n)*?:class:[^\n]*dropdown", text))
+    assert hidden == solutions, "every solution needs the option `:class: dropdown`"
+
+
+def test_cites_and_links_terms(notebook):
+    text = prose(notebook)
+    assert re.search(r"\{cite(:\w+)?\}`", text)
+    assert re.search(r"\{term\}`", text)
+
+
+def test_figures_have_a_text_alternative(notebook):
+    """Cells that look as if they drew a figure; the strict build catches those that do not look like it."""
+    missing = []
+    for cell in code_cells(notebook):
+        if FIGURE.search(cell.source) and not NOT_A_FIGURE & set(cell.metadata.get("tags", [])):
+            settings = cell.metadata.get("mystnb", {})
+            alt = settings.get("image", {}).get("alt", "") or settings.get("figure", {}).get("alt", "")
+            if len(alt.split()) < 4:
+                missing.append(f"{cell.id}: {cell.source[:80]!r}")
+    assert missing == [], "give these cells the metadata " + json.dumps({"mystnb": {"image": {"alt": "..."}}})
+
+
+def test_no_number_of_a_result_is_typed_into_prose(notebook):
+    """Measured percentages come from results; a published one stands next to its citation."""
+    text = re.sub(r"```.*?```", "", prose(notebook), flags=re.DOTALL)
+    typed = [
+        line.strip()
+        for line in text.splitlines()
+        if re.search(r"\d+\.\d+ ?%", line) and "{cite" not in line and not line.lstrip().startswith("|")
+    ]
+    assert typed == []

@@ -1,0 +1,183 @@
+"""Figures: what is drawn is what the frame holds; mistakes are told in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tl_helpers import plots
+
+mpl.use("agg")
+import matplotlib.pyplot as plt  # the backend comes first
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    with mpl.rc_context():
+        plots.use_style()
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def runs():
+    """Two methods, three label counts, three seeds; accuracy in 0..1."""
+    rows = [
+        {"method": m, "labels": n, "seed": s, "accuracy": base + 0.02 * k + 0.01 * s, "seconds": 10.0 * n + s}
+        for m, base in (("frozen features", 0.8), ("from scratch", 0.6))
+        for k, n in enumerate((20, 100, 1000))
+        for s in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _complete(ax):
+    return bool(ax.get_title(loc="left") or ax.get_title()) and bool(ax.get_xlabel()) and bool(ax.get_ylabel())
+
+
+def test_a_method_keeps_its_colour_whatever_stands_beside_it():
+    alone = plots.colours(["frozen features"])["frozen features"]
+    assert plots.colours(["new", "from scratch", "frozen features"])["frozen features"] == alone
+    assert plots.colours(["Fine-Tuning"])["Fine-Tuning"] == plots.colours(["fine tuning"])["fine tuning"]
+
+
+def test_unknown_methods_get_distinct_colours_that_the_known_ones_do_not_use():
+    got = plots.colours(["a", "fine-tuning", "b", "frozen features", "c"])
+    assert len(set(got.values())) == 5
+    assert got == plots.colours(["a", "fine-tuning", "b", "frozen features", "c"])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-3, "0.001"), (1e-05, "0.00001"), (100, "100"), (1574.0, "1574"), (26240, "26,240"), ("all", "all")],
+)
+def test_numbers_are_written_for_people(value, text):
+    assert plots.number(value) == text
+
+
+def test_aggregate_leaves_missing_values_out_and_a_single_run_has_no_spread():
+    frame = pd.DataFrame({"m": ["a", "a", "a", "b"], "v": [1.0, 3.0, np.nan, 5.0]})
+    table = plots.aggregate(frame, ["m"], "v").set_index("m")
+    assert table.loc["a", "mean"] == 2
+    assert table.loc["a", "n"] == 2
+    assert table.loc["a", "spread"] == pytest.approx(np.sqrt(2))
+    assert np.isnan(table.loc["b", "spread"])
+
+
+def test_95_interval_uses_the_t_quantile():
+    frame = pd.DataFrame({"m": ["a"] * 3, "v": [1.0, 2.0, 3.0]})
+    assert plots.aggregate(frame, ["m"], "v", "95")["spread"][0] == pytest.approx(4.30265 / np.sqrt(3), rel=1e-4)
+
+
+def test_learning_curves_draw_means_in_percent_with_labels_and_units(runs):
+    ax = plots.learning_curves(runs, references={"majority": 68.7})
+    lines = {line.get_label(): line for line in ax.lines}
+    assert lines["frozen features"].get_ydata() == pytest.approx([81, 83, 85])
+    assert list(lines["from scratch"].get_xdata()) == [20, 100, 1000]
+    assert ax.get_xscale() == "log"
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["20", "100", "1000"]
+    assert ax.get_ylabel() == "accuracy (%)"
+    assert "majority 68.7" in [t.get_text().strip() for t in ax.texts]
+    assert _complete(ax)
+
+
+def test_bars_draw_mean_spread_and_reference(runs):
+    ax = plots.bars(runs[runs.labels == 20], references={"published": 82.44})
+    assert [patch.get_width() for patch in ax.patches] == pytest.approx([81, 61])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["frozen features", "from scratch"]
+    texts = [t.get_text().strip() for t in ax.texts]
+    assert "81.0 ± 1.0" in texts
+    assert "published 82.44" in texts
+
+
+def test_bars_that_do_not_begin_at_zero_become_dots(runs):
+    assert not plots.bars(runs, low=50).patches
+
+
+def test_stage_curve_keeps_the_order_of_the_stages():
+    frame = pd.DataFrame({"stage": ["stem", "block 1", "head"] * 2, "accuracy": [0.7, 0.8, 0.75] * 2})
+    ax = plots.stage_curve(frame)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["stem", "block 1", "head"]
+    assert _complete(ax)
+
+
+@dataclass
+class _Run:
+    name: str
+    seed: int = 0
+    history: list = field(default_factory=list)
+
+
+def test_history_shows_training_and_validation_of_each_metric():
+    records = [
+        {"epoch": e, "train_loss": 1 / e, "validation_loss": 2 / e, "validation_accuracy": 0.5 + 0.1 * e}
+        for e in (1, 2)
+    ]
+    loss, accuracy = plots.history(_Run("probe", history=records))
+    assert [line.get_label() for line in loss.lines] == ["train", "validation"]
+    assert accuracy.lines[0].get_ydata() == pytest.approx([60, 70])
+    assert accuracy.get_ylabel() == "accuracy (%)"
+
+
+def test_history_without_epochs_or_metrics_is_refused():
+    with pytest.raises(ValueError, match="no epoch records"):
+        plots.history(_Run("probe"))
+    with pytest.raises(ValueError, match="the records have epoch"):
+        plots.history({"probe": [{"epoch": 1}]})
+
+
+def test_confusion_counts():
+    ax = plots.confusion([0, 0, 1, 1], [0, 1, 1, 1], ["ok", "defect"])
+    assert [t.get_text() for t in ax.texts] == ["1\n50%", "1\n50%", "0\n0%", "2\n100%"]
+    with pytest.raises(ValueError, match="outside"):
+        plots.confusion([0, 2], [0, 1], ["ok", "defect"])
+
+
+def test_reliability_names_the_calibration_error():
+    # 100 samples at 90 % confidence, 80 of them right: the gap is 10 points.
+    ax = plots.reliability(np.r_[np.ones(80), np.zeros(20)], np.full(100, 0.9))
+    assert "10.0 points" in ax.get_title(loc="left")
+    with pytest.raises(ValueError, match="not logits"):
+        plots.reliability([0, 1], [-2.0, 3.0])
+
+
+def test_pictures_feature_maps_and_filters():
+    axes = plots.image_grid(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), list("abcde"), columns=3, title="Cells")
+    assert axes.shape == (2, 3)
+    assert [ax.get_title() for ax in axes.flat] == ["a", "b", "c", "d", "e", ""]
+    assert sum(len(ax.images) for ax in plots.feature_maps(torch.rand(20, 4, 4), most=6).flat) == 6
+    assert sum(len(ax.images) for ax in plots.filters(torch.randn(10, 3, 3, 3)).flat) == 10
+    with pytest.raises(ValueError, match="uint8"):
+        plots.image_grid(torch.randn(2, 3, 4, 4) * 3)
+    with pytest.raises(ValueError, match="shape"):
+        plots.image_grid(torch.zeros(8, 8))
+
+
+def test_result_table_prints_as_many_digits_as_the_noise_allows(runs):
+    table = plots.result_table(runs, by=["method", "labels"], metrics=["accuracy", "seconds"])
+    assert table.loc[("frozen features", 20), "accuracy (%)"] == "81.0 ± 1.0 (3)"
+    assert table.loc[("frozen features", 20), "seconds"] == "201.0 ± 1.0 (3)"
+    assert plots.mean_text(84.123, 12.3, 5) == "84 ± 12 (5)"
+    assert plots.mean_text(84.123, 0.042, 5) == "84.12 ± 0.04 (5)"
+    assert plots.mean_text(84.123, float("nan"), 1) == "84.1 (1)"
+    assert plots.mean_text(float("nan"), float("nan"), 0) == "not recorded"
+
+
+@pytest.mark.parametrize("draw", [plots.learning_curves, plots.bars, plots.stage_curve, plots.result_table])
+def test_empty_frame_and_missing_column_are_told(draw, runs):
+    with pytest.raises(ValueError, match="no column"):
+        draw(runs.drop(columns="accuracy"))
+    with pytest.raises(ValueError, match="no rows"):
+        draw(runs.assign(stage=1).iloc[:0])
+
+
+def test_percentages_are_not_scaled_twice(runs):
+    with pytest.raises(ValueError, match="scale=1"):
+        plots.learning_curves(runs.assign(accuracy=runs.accuracy * 100))
+    ax = plots.learning_curves(runs.assign(accuracy=runs.accuracy * 100), scale=1)
+    assert max(ax.lines[1].get_ydata()) == pytest.approx(85)

@@ -1,0 +1,58 @@
+"""A chapter reports on itself: `begin` in its first cell, `finish` in its last. The status page is made of these reports."""
+
+from __future__ import annotations
+
+import time
+
+from tl_helpers import ledger, runtime
+
+
+def begin(name: str) -> None:
+    """Start the clock of a chapter and set figures and seeds to the book's defaults.
+
+    Parameters
+    ----------
+    name : str
+        File name of the notebook without ending, such as ``01_first_transfer``.
+    """
+    from tl_helpers import plots  # here: figures sit above this module
+
+    ledger.SESSION[0] = ledger.Session(chapter=name)
+    runtime.seed_everything(0)
+    plots.use_style()
+    here = runtime.current()
+    print(f"Chapter {name} on {here.device}, {here.threads} thread(s), hubs {'online' if here.online else 'offline'}.")
+
+
+def finish() -> None:
+    """Stop the clock, print what the chapter took and claimed, and record it in the ledger.
+
+    Raises
+    ------
+    RuntimeError
+        Without `begin`.
+    """
+    session = ledger.SESSION[0]
+    if not session.chapter:
+        raise RuntimeError("finish() without begin(): run the notebook's first code cell.")
+    seconds = time.perf_counter() - session.started
+    here = runtime.current()
+    held = sum(claim["held"] for claim in session.claims)
+    computed, reused = session.count("runs", "computed"), session.count("runs", "reused")
+    ledger.default().append(
+        "chapter",
+        chapter=session.chapter,
+        seconds=round(seconds, 1),
+        computed=computed,
+        reused=reused,
+        cold=session.saved_seconds < 0.1 * seconds,
+        features_reused=session.count("features", "reused"),
+        claims=session.claims,
+        device=str(here.device),
+        threads=here.threads,
+        versions=runtime.versions(),
+    )
+    print(
+        f"{session.chapter}: {seconds:.0f} s, {computed} runs computed and {reused} read from the store, "
+        f"{held} of {len(session.claims)} claims held."
+    )

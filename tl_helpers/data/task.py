@@ -1,0 +1,443 @@
+"""Task and Samples: the contract between data and everything that learns from it.
+
+A `Task` says what the data is (classes, domain, licence, splits); `Samples` is one split, decoded to uint8 pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import torch
+import torchvision.transforms.v2.functional as tvf
+from PIL import Image
+
+from tl_helpers import cache, runtime
+from tl_helpers.data.splits import SPLITS, nested_subset, split_rows
+
+
+class TaskError(ValueError):
+    """The data cannot be a task as it is; the message says what to change."""
+
+
+class UnreadableImageError(TaskError):
+    """An image file could not be decoded; the message names it."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One split, decoded: what models and features consume.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``elpv/train``.
+    pixels : torch.Tensor
+        uint8, shape (N, C, H, W), C = 1 (grey) or 3 (colour).
+    labels : torch.Tensor
+        int64, shape (N,), class numbers.
+    classes : tuple of str
+    rows : numpy.ndarray
+        int64, shape (N,): the row of each sample in the data set as its authors ship it.
+    extra : dict of str to numpy.ndarray
+        Further columns, shape (N,) each, such as ``probability`` and ``domain``.
+    pool : str
+        Names the data set that `rows` point into.
+    """
+
+    name: str
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    rows: np.ndarray
+    extra: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    pool: str = ""
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            raise TaskError(
+                f"{self.name}: pixels must be uint8 of shape (N, C, H, W); got {self.pixels.dtype}, "
+                f"{tuple(self.pixels.shape)}. Images as floats? Multiply by 255 and round first."
+            )
+        if len(self.labels) != len(self.pixels):
+            raise TaskError(f"{self.name}: {len(self.pixels)} images but {len(self.labels)} labels.")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
+            raise TaskError(
+                f"{self.name}: labels run from {int(self.labels.min())} to {int(self.labels.max())}, but the task has "
+                f"{len(self.classes)} classes, numbered 0 to {len(self.classes) - 1}. Renumber the labels."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size(self) -> int:
+        """Height of the images in pixels (they are square after `Task.samples`)."""
+        return int(self.pixels.shape[-2])
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Names the content: pixels and labels."""
+        return cache.fingerprint(self.pixels, self.labels)
+
+    def take(self, positions: Sequence[int] | np.ndarray, name: str | None = None) -> Samples:
+        """The samples at these positions (not rows of the data set), in this order."""
+        positions = np.asarray(positions)
+        return dataclasses.replace(
+            self,
+            name=name or self.name,
+            pixels=self.pixels[positions],
+            labels=self.labels[positions],
+            rows=self.rows[positions],
+            extra={key: column[positions] for key, column in self.extra.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned: classes, a domain, and splits that share neither a sample nor a group.
+
+    Attributes
+    ----------
+    name, modality, domain : str
+        Modality is ``image``.
+    classes : tuple of str
+        Names by class number.
+    splits : datasets.DatasetDict
+        ``train``, ``validation``, ``test`` with the columns ``image`` (`datasets.Image`), ``label`` (int), ``row``
+        (int), ``group`` and any further ones.
+    pool : datasets.Dataset
+        Every row of the data set in order, whatever the split: images are decoded, and frozen features computed, once
+        for the pool; ``row`` points into it.
+    label_rule : str
+        How the label came about, in a sentence.
+    licence, citation, source : str
+    note : str
+        What a careful reader should know (leakage that cannot be excluded, ...).
+    """
+
+    name: str
+    modality: str
+    classes: tuple[str, ...]
+    domain: str
+    splits: datasets.DatasetDict
+    pool: datasets.Dataset
+    label_rule: str
+    licence: str
+    citation: str
+    source: str
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        missing = [name for name in SPLITS if name not in self.splits]
+        if missing:
+            raise TaskError(f"{self.name}: no split named {', '.join(missing)}; a task has {', '.join(SPLITS)}.")
+        for column in ("row", "group"):
+            seen: dict = {}
+            for split in SPLITS:
+                for value in set(self.splits[split][column]):
+                    if value in seen:
+                        raise TaskError(
+                            f"{self.name}: {column} {value!r} is in {seen[value]} and in {split}. That is leakage: "
+                            "put all of it into one split."
+                        )
+                    seen[value] = split
+        for split in SPLITS:
+            labels = np.asarray(self.splits[split]["label"])
+            if len(labels) == 0:
+                raise TaskError(f"{self.name}: the {split} split is empty.")
+            if labels.min() < 0 or labels.max() >= len(self.classes):
+                raise TaskError(
+                    f"{self.name}: the {split} split holds label {labels.max() if labels.min() >= 0 else labels.min()}, "
+                    f"but the classes are numbered 0 to {len(self.classes) - 1}."
+                )
+        present = np.unique(np.asarray(self.splits["train"]["label"]))
+        if len(present) < 2:
+            only = self.classes[int(present[0])]
+            raise TaskError(f"{self.name}: only one class ({only}) in the train split; a classifier needs two or more.")
+        if len(present) < len(self.classes):
+            empty = [name for number, name in enumerate(self.classes) if number not in present]
+            raise TaskError(f"{self.name}: no training sample of class {', '.join(empty)}. Add some or drop the class.")
+
+    def samples(self, split: str, size: int | None = None) -> Samples:
+        """One split, decoded to pixels. Decoding happens once per machine; the result is cached on disk.
+
+        Parameters
+        ----------
+        split : {"train", "validation", "test"}
+        size : int, optional
+            Height and width after resizing (antialiased bilinear, aspect ratio not kept); None keeps the native size,
+            which must then be the same for all images.
+
+        Raises
+        ------
+        KeyError
+            For an unknown split.
+        UnreadableImageError
+            For a file that is no image.
+        """
+        return self._samples(self._table(split), size, f"{self.name}/{split}")
+
+    def all_samples(self, size: int | None = None) -> Samples:
+        """Every row of the pool, in order: for work that needs no labels and is shared by all splits.
+
+        ``task.all_samples(224)`` goes through a frozen backbone once; ``features[task.rows("train")]`` are then the
+        features of a split.
+        """
+        return self._samples(self.pool, size, f"{self.name.split('-')[0]}/all")
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split in the pool: int64, shape (N,)."""
+        return np.asarray(self._table(split)["row"])
+
+    def labels(self, split: str) -> np.ndarray:
+        """Class numbers of a split: int64, shape (N,)."""
+        return np.asarray(self._table(split)["label"])
+
+    def few_labels(self, n: int, seed: int = 0) -> Task:
+        """The same task with only `n` labelled training samples: stratified, and nested over n (see `nested_subset`)."""
+        train = self.splits["train"]
+        try:
+            chosen = np.sort(nested_subset(np.asarray(train["label"]), n, seed))
+        except ValueError as error:
+            raise TaskError(f"{self.name}: {error}") from None
+        return self._with_splits({**self.splits, "train": train.select(chosen)}, name=f"{self.name}-{n}labels")
+
+    def only(self, **wanted: object) -> Task:
+        """The part of every split where columns hold these values, such as ``task.only(domain="mono")``."""
+        splits = {}
+        for name, table in self.splits.items():
+            keep = np.ones(len(table), dtype=bool)
+            for column, value in wanted.items():
+                if column not in table.column_names:
+                    raise TaskError(f"{self.name} has no column {column!r}; it has {', '.join(table.column_names)}.")
+                keep &= np.asarray(table[column]) == value
+            if not keep.any():
+                raise TaskError(f"{self.name}: no {name} sample with {wanted}.")
+            splits[name] = table.select(np.flatnonzero(keep))
+        suffix = "-".join(str(value) for value in wanted.values())
+        return self._with_splits(splits, name=f"{self.name}-{suffix}", domain=str(wanted.get("domain", self.domain)))
+
+    def describe(self) -> pd.DataFrame:
+        """Samples of each class in each split, and the share of the largest class (the majority baseline, in %)."""
+        counts = pd.DataFrame(
+            {
+                split: np.bincount(np.asarray(self.splits[split]["label"]), minlength=len(self.classes))
+                for split in SPLITS
+            },
+            index=list(self.classes),
+        ).T
+        counts["total"] = counts.sum(axis=1)
+        counts["majority %"] = (100 * counts[list(self.classes)].max(axis=1) / counts["total"]).round(1)
+        return counts
+
+    def _table(self, split: str) -> datasets.Dataset:
+        if split not in SPLITS:
+            raise KeyError(f"{split!r} is no split of a task: use {', '.join(SPLITS)}.")
+        return self.splits[split]
+
+    def _samples(self, table: datasets.Dataset, size: int | None, name: str) -> Samples:
+        if size is not None and size < 8:
+            raise ValueError(f"size={size}: images need at least 8 x 8 pixels.")
+        rows = np.asarray(table["row"])
+        further = [name for name in table.column_names if name not in ("image", "label", "row", "group")]
+        return Samples(
+            name=name,
+            pixels=decode(self.pool, size, what=self.name)[rows],
+            labels=torch.as_tensor(np.asarray(table["label"]), dtype=torch.int64),
+            classes=self.classes,
+            rows=rows,
+            extra={column: np.asarray(table[column]) for column in further},
+            pool=self.pool._fingerprint,
+        )
+
+    def _with_splits(self, splits: dict, **changes: str) -> Task:
+        return dataclasses.replace(self, splits=datasets.DatasetDict(splits), **changes)
+
+
+def decode(table: datasets.Dataset, size: int | None = None, what: str = "images") -> torch.Tensor:
+    """Pixels of a table's ``image`` column: uint8, shape (N, C, size, size); cached by the encoded bytes.
+
+    C is 1 if every image is grey, else 3. Sixteen-bit and palette images are converted.
+    """
+    items = table.cast_column("image", datasets.Image(decode=False))["image"]
+    encoded = [_read_bytes(item) for item in items]
+    digest = hashlib.sha256()
+    for raw in encoded:
+        digest.update(hashlib.sha256(raw).digest())
+    key = cache.fingerprint("pixels", digest.hexdigest(), size)
+    if key not in _DECODED:
+        names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
+        make = functools.partial(_decode_all, encoded, names, size, what)
+        pixels = cache.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
+        while len(_DECODED) >= 4:
+            _DECODED.pop(next(iter(_DECODED)))
+        _DECODED[key] = pixels
+    return _DECODED[key]
+
+
+_DECODED: dict[str, torch.Tensor] = {}  # the last few pools of this process, so that six splits read the disk once
+
+
+def _read_bytes(item: dict) -> bytes:
+    if item["bytes"] is not None:
+        return item["bytes"]
+    try:
+        return Path(item["path"]).read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(f"{item['path']}: {error.strerror}. Was the folder moved?") from None
+
+
+def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: str) -> torch.Tensor:
+    images = []
+    pairs = zip(encoded, names, strict=True)
+    for raw, name in runtime.progress(pairs, total=len(names), what=f"decoding {what}"):
+        try:
+            with Image.open(io.BytesIO(raw)) as image:
+                pixels = np.array(image if image.mode in ("L", "RGB") else _to_8_bit(image))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UnreadableImageError(
+                f"{name} cannot be read as an image ({error}). Repair it, or remove it from the folder."
+            ) from None
+        images.append(pixels)
+    colour = any(pixels.ndim == 3 for pixels in images)
+    if size is None and len({pixels.shape[:2] for pixels in images}) > 1:
+        raise TaskError(f"{what}: the images differ in size, so give one: samples(split, size=224).")
+    return torch.stack([_to_tensor(pixels, colour, size) for pixels in images])
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image, dtype=np.float64)
+        return Image.fromarray((values / max(values.max(), 1) * 255).round().astype(np.uint8))
+    return image.convert("L" if image.mode in ("1", "LA", "F") else "RGB")
+
+
+def _to_tensor(pixels: np.ndarray, colour: bool, size: int | None) -> torch.Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
+    tensor = tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+    if colour and len(tensor) == 1:
+        tensor = tensor.expand(3, -1, -1)
+    if size is not None and tensor.shape[-2:] != (size, size):
+        tensor = tvf.resize(tensor, [size, size], antialias=True)
+    return tensor.contiguous()
+
+
+def task_from_dataset(
+    data: datasets.Dataset | datasets.DatasetDict,
+    *,
+    name: str,
+    label: str = "label",
+    image: str = "image",
+    group: str | None = None,
+    domain: str = "",
+    seed: int = 0,
+    fractions: tuple[float, float, float] = (0.6, 0.15, 0.25),
+    label_rule: str = "as given in the data set",
+    licence: str = "not stated",
+    citation: str = "",
+    source: str = "",
+    note: str = "",
+) -> Task:
+    """A task from whatever `datasets` can read: a folder, CSV, Parquet, pandas, the hub.
+
+    A data set with splits keeps its test split; a missing validation (or test) split is cut off the rest, stratified and
+    by group. Labels may be numbers (`datasets.ClassLabel` or int) or text.
+
+    Raises
+    ------
+    TaskError
+        For missing columns, an empty class, one class only, labels out of range, or leakage between the splits.
+    """
+    if isinstance(data, datasets.Dataset):
+        data = datasets.DatasetDict({"train": data})
+    if not data or all(len(part) == 0 for part in data.values()):
+        raise TaskError(f"{name}: no samples found.")
+    aliases = {"valid": "validation", "val": "validation", "dev": "validation"}
+    parts = {aliases.get(split, split): table for split, table in data.items()}
+    unknown = set(parts) - set(SPLITS)
+    if unknown or "train" not in parts:
+        raise TaskError(f"{name}: splits {sorted(parts)}; use train, and if you like validation and test.")
+    for column in filter(None, (label, image, group)):
+        if column not in parts["train"].column_names:
+            raise TaskError(f"{name}: no column {column!r}; the columns are {', '.join(parts['train'].column_names)}.")
+
+    classes = _class_names(parts, label, name)
+    number = {text: index for index, text in enumerate(classes)}
+    tables, start = {}, 0
+    for split, table in parts.items():
+        values = table[label]
+        labels = [number[value] if isinstance(value, str) else int(value) for value in values]
+        rows = list(range(start, start + len(table)))
+        start += len(table)
+        groups = [str(value) for value in table[group]] if group else [f"row{row}" for row in rows]
+        drop = [column for column in ("label", "row", "group", label) if column in table.column_names]
+        table = table.remove_columns(list(dict.fromkeys(drop)))
+        if image != "image":
+            table = table.rename_column(image, "image")
+        if not isinstance(table.features["image"], datasets.Image):
+            table = table.cast_column("image", datasets.Image())
+        for column, content in {"label": labels, "row": rows, "group": groups}.items():
+            table = table.add_column(column, content)
+        tables[split] = table
+    pool = datasets.concatenate_datasets([tables[split] for split in parts])
+    return Task(
+        name=name,
+        modality="image",
+        classes=classes,
+        domain=domain or name,
+        pool=pool,
+        splits=datasets.DatasetDict(_complete_splits(tables, fractions, seed, name, classes)),
+        label_rule=label_rule,
+        licence=licence,
+        citation=citation,
+        source=source or name,
+        note=note,
+    )
+
+
+def _class_names(parts: dict[str, datasets.Dataset], label: str, name: str) -> tuple[str, ...]:
+    feature = parts["train"].features[label]
+    values = [value for table in parts.values() for value in table[label]]
+    if any(value is None or (isinstance(value, float) and np.isnan(value)) for value in values):
+        raise TaskError(f"{name}: some labels are missing (NaN). Fill them in or drop those rows.")
+    if isinstance(feature, datasets.ClassLabel):
+        return tuple(feature.names)
+    if isinstance(values[0], str):
+        return tuple(sorted(set(values)))
+    if any(value != int(value) or value < 0 for value in values):
+        raise TaskError(f"{name}: labels must be text or whole numbers from 0 on; got {sorted(set(values))[:5]} ...")
+    return tuple(str(value) for value in range(int(max(values)) + 1))
+
+
+def _complete_splits(
+    tables: dict[str, datasets.Dataset],
+    fractions: tuple[float, float, float],
+    seed: int,
+    name: str,
+    classes: tuple[str, ...],
+) -> dict[str, datasets.Dataset]:
+    missing = [split for split in ("validation", "test") if split not in tables]
+    if not missing:
+        return tables
+    train = tables["train"]
+    labels = np.asarray(train["label"])
+    sizes = np.bincount(labels, minlength=len(classes))
+    if (sizes == 0).any():
+        empty = ", ".join(classes[index] for index in np.flatnonzero(sizes == 0))
+        raise TaskError(f"{name}: class {empty} has no samples. Add some or drop the class.")
+    try:
+        rows = split_rows(labels, train["group"], fractions=fractions, seed=seed)
+    except ValueError as error:
+        raise TaskError(f"{name}: {error}") from None
+    keep = [part for part in SPLITS if part in missing]
+    back = np.sort(np.concatenate([rows[part] for part in SPLITS if part not in keep]))
+    return {**tables, "train": train.select(back), **{part: train.select(rows[part]) for part in keep}}

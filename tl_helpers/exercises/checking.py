@@ -1,0 +1,236 @@
+"""The mechanism of all exercises: registry, checks, feedback. Every chapter's exercise section uses it.
+
+An exercise in a notebook is a markdown cell with the `{exercise}` directive and three code cells, found by
+their metadata `{"exercise": {"id": ..., "role": "stub" | "check" | "solution"}}`:
+
+- stub: the function for the reader to fill in, its body `...`; the docstring says what is given and wanted.
+- check: `exercises.check("id", function)`. It never raises, so an open exercise does not stop a chapter.
+- solution: the function under the name `<function>_solution` and a check of that. The other name matters: a
+  reader who runs all cells keeps the own answer, and the check cell never judges the solution in its place.
+  The cell carries the tag `hide-cell` (folded away in the book) and `jupyter.source_hidden` (in JupyterLab).
+
+A check is a function registered by `@exercise("id", wrong=[...])`; it gets the reader's answers and raises
+`Hint("what is wrong and why")` or returns. Each `Wrong` is a plausible mistake: code that replaces the stub,
+and words that the message for exactly this mistake must hold; the tests run stub, solution and every mistake.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import importlib
+import pkgutil
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Status = Literal["passed", "not yet", "wrong"]
+_SIGNS: dict[str, tuple[str, str, str]] = {  # sign, edge and background colour
+    "passed": ("✓", "#00785A", "#E9F6F1"),
+    "not yet": ("◻", "#6B6B6B", "#F2F2F2"),
+    "wrong": ("✗", "#B54A00", "#FDF1E8"),
+}
+
+
+# The book's dark theme frames HTML outputs in light grey, for tables that bring no colours; this one does.
+_NO_FRAME = (
+    '<style>html[data-theme="dark"] .bd-content div.cell_output .text_html:has(.tl-feedback)'
+    "{background:transparent;padding:0}</style>"
+)
+
+
+class Hint(Exception):
+    """Raised by a check: the answer is wrong; the message tells the reader why and what to think about."""
+
+
+class _NotYet(Exception):
+    """The answer is still a stub."""
+
+
+class _AnswerRaised(Exception):
+    """The reader's function raised; the original exception is the cause."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a check says about an answer; a notebook shows it as a coloured box."""
+
+    id: str
+    status: Status
+    message: str
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "passed"
+
+    def __str__(self) -> str:
+        return f"{_SIGNS[self.status][0]} {self.id}: {self.message}"
+
+    def _repr_markdown_(self) -> str:
+        return f"**{_SIGNS[self.status][0]} {self.id}**: {self.message}"
+
+    def _repr_html_(self) -> str:
+        # Own ink and paper: legible whatever the theme puts behind it.
+        sign, edge, paper = _SIGNS[self.status]
+        return (
+            f'<div class="tl-feedback" data-status="{self.status}" style="border-left:4px solid {edge};'
+            f'background:{paper};color:#1A1A1A;padding:.5em .8em;border-radius:4px;max-width:46em">'
+            f'<strong style="color:{edge}">{sign} {html.escape(self.id)}</strong> '
+            f"{html.escape(self.message)}</div>{_NO_FRAME}"
+        )
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A plausible mistake: a name for people, code that replaces the stub, words that its message must hold."""
+
+    name: str
+    source: str
+    caught_by: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One registered exercise; `judge(*answers)` returns on a right answer and raises Hint on a wrong one."""
+
+    id: str
+    judge: Callable[..., None]
+    wrong: tuple[Wrong, ...]
+
+
+_EXERCISES: dict[str, Exercise] = {}
+
+
+def exercise(id: str, *, wrong: Sequence[Wrong]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register the decorated function as the check of exercise `id`, with the mistakes that it must catch."""
+    if not wrong:
+        raise ValueError(f"exercise {id!r} names no wrong answer: a check that catches nothing teaches nothing")
+
+    def register(judge: Callable[..., None]) -> Callable[..., None]:
+        known = _EXERCISES.get(id)
+        if known is not None and known.judge.__module__ != judge.__module__:
+            raise ValueError(f"exercise {id!r} is registered twice: in {known.judge.__module__} and {judge.__module__}")
+        _EXERCISES[id] = Exercise(id, judge, tuple(wrong))
+        return judge
+
+    return register
+
+
+def registered() -> dict[str, Exercise]:
+    """All exercises of the book by id; imports every chapter's checks."""
+    package = importlib.import_module("tl_helpers.exercises")
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name.startswith("ch"):
+            importlib.import_module(f"tl_helpers.exercises.{module.name}")
+    return dict(_EXERCISES)
+
+
+def check(id: str, *answers: Any) -> Feedback:
+    """Check the reader's answers (functions or values) to exercise `id`; never raises for what they do.
+
+    An answer that is, or returns, `...`, None or NotImplemented counts as "not yet". The random generators of
+    Python, NumPy and torch are left as they were: trying an answer changes nothing in the rest of the chapter.
+
+    Raises
+    ------
+    KeyError : there is no such exercise
+    """
+    found = registered().get(id)
+    if found is None:
+        raise KeyError(f"there is no exercise {id!r}; there are {', '.join(sorted(_EXERCISES))}")
+    with _same_random_state():
+        status, message = _judge(found, answers)
+    return Feedback(id, status, message)
+
+
+def _judge(found: Exercise, answers: tuple[Any, ...]) -> tuple[Status, str]:
+    try:
+        if any(_is_open(a) for a in answers):
+            raise _NotYet("nothing filled in so far")
+        found.judge(*[_guarded(a) if callable(a) else a for a in answers])
+    except _NotYet as open_:
+        return "not yet", f"Not yet: {open_}. Fill in the cell above, run it, then run this check again."
+    except Hint as hint:
+        return "wrong", str(hint)
+    except _AnswerRaised as raised:
+        return "wrong", _about(raised.__cause__)
+    except Exception as error:  # a wrong kind of answer trips the check itself: say so, do not crash
+        return "wrong", (
+            f"The check could not use your answer ({_one_line(error)}). "
+            "Compare what you return with what the text above asks for: type, shape and order."
+        )
+    return "passed", "Passed: this does what was asked for. There is often more than one good way."
+
+
+def _is_open(value: Any) -> bool:
+    return value is None or value is Ellipsis or value is NotImplemented
+
+
+def _guarded(answer: Callable) -> Callable:
+    """`answer` with its exceptions marked as the reader's own and a missing result as "not yet"."""
+
+    @functools.wraps(answer)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = answer(*args, **kwargs)
+        except NotImplementedError:
+            raise _NotYet("your function raises NotImplementedError") from None
+        except Exception as error:
+            raise _AnswerRaised from error
+        if _is_open(result):
+            returned = "..." if result is Ellipsis else result
+            raise _NotYet(f"your function returns {returned} (does it end with a return statement?)")
+        return result
+
+    return call
+
+
+def _about(error: BaseException | None) -> str:
+    """The exception of the reader's own code with the line it came from."""
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    own = next((f for f in frames if f.filename != __file__), None)
+    line = "" if own is None else f", at “{own.line}”" if own.line else f", in line {own.lineno}"
+    advice = "Call your function on a small example to see the whole traceback."
+    return f"Your code raised {_one_line(error)}{line}. {advice}"
+
+
+def _one_line(error: BaseException | None) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+@contextmanager
+def _same_random_state() -> Iterator[None]:
+    torch = sys.modules.get("torch")  # not imported: then the answers of this chapter draw nothing from it
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state() if torch else None
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        if torch:
+            torch.random.set_rng_state(states[2])
+
+
+def same_every_time(call: Callable[[], Any]) -> tuple[Any, Any]:
+    """Call twice, NumPy's global generator in different states: for checks of "same seed, same result"."""
+    np.random.seed(1)
+    first = call()
+    np.random.seed(2)
+    return first, call()
+
+
+def leaves_global_generator(call: Callable[[], Any]) -> bool:
+    """Whether `call` leaves NumPy's global random generator as it found it."""
+    np.random.seed(3)
+    before = np.random.get_state()[1].copy()
+    position = np.random.get_state()[2]
+    call()
+    after = np.random.get_state()
+    return bool(np.array_equal(before, after[1])) and position == after[2]

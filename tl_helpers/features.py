@@ -1,0 +1,102 @@
+"""Frozen features: run a backbone once over the images, keep the result on disk. Chapters 1 to 3 live on this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from tl_helpers import cache, runtime
+from tl_helpers.data import Samples
+from tl_helpers.models import Backbone
+from tl_helpers.models.backbone import pool as pool_maps
+
+BATCH = 32
+
+
+def extract(backbone: Backbone, samples: Samples, *, pool: str = "avg") -> np.ndarray:
+    """Embeddings of all samples, computed once per machine.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Its weights are part of the cache key: change one and the features are computed anew.
+    samples : Samples
+        Pixels at the size at which the backbone should see them.
+    pool : {"avg", "max", "avg+max", "flat"}
+        How the last feature maps become a vector.
+
+    Returns
+    -------
+    float32 array, shape (N, dim)
+    """
+    return extract_stages(backbone, samples, stages=backbone.stage_names[-1:], pool=pool)[backbone.stage_names[-1]]
+
+
+def extract_stages(
+    backbone: Backbone, samples: Samples, *, stages: Sequence[str] | None = None, pool: str = "avg"
+) -> dict[str, np.ndarray]:
+    """Pooled features after several stages, all from one pass.
+
+    Parameters
+    ----------
+    stages : sequence of str, optional
+        Stage names; all by default.
+
+    Returns
+    -------
+    dict of str to float32 array, shape (N, channels of the stage)
+
+    Raises
+    ------
+    ValueError
+        For an unknown stage or pooling, or no samples.
+    """
+    stages = tuple(stages or backbone.stage_names)
+    unknown = set(stages) - set(backbone.stage_names)
+    if unknown:
+        raise ValueError(
+            f"{backbone.name} has no stage {', '.join(sorted(unknown))}: {', '.join(backbone.stage_names)}."
+        )
+    if not len(samples):
+        raise ValueError(f"{samples.name} has no samples to extract features from.")
+    key = feature_key(backbone, samples, stages, pool)
+    found = cache.shared("features").compute(key, lambda: _run(backbone, samples, stages, pool))
+    return {name: found[name].numpy() for name in stages}
+
+
+def feature_key(backbone: Backbone, samples: Samples, stages: Sequence[str], pool: str) -> str:
+    """The cache key of features: weights, pixels, preprocessing, stages, pooling, precision and the code itself."""
+    here = runtime.current()
+    return cache.fingerprint(
+        "features",
+        backbone,
+        backbone.preprocessing,
+        cache.fingerprint(samples.pixels),
+        list(stages),
+        pool,
+        here.precision("inference", samples.size),
+        here.device.type,
+        cache.source_fingerprint(_run, pool_maps, Backbone),
+    )
+
+
+def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pool: str) -> dict[str, torch.Tensor]:
+    here = runtime.current()
+    was_training = backbone.training
+    backbone.eval().to(here.device)
+    found: dict[str, list[torch.Tensor]] = {name: [] for name in stages}
+    last = stages[-1] if len(stages) == 1 else backbone.stage_names[-1]
+    starts = range(0, len(samples), BATCH)
+    with torch.inference_mode(), here.autocast("inference", samples.size):
+        for start in runtime.progress(starts, total=len(starts), what=f"features of {samples.name}"):
+            x = backbone.prepare(samples.pixels[start : start + BATCH].to(here.device))
+            for name, stage in backbone.stages.items():
+                x = stage(x)
+                if name in found:
+                    found[name].append(pool_maps(x.float(), pool).cpu())
+                if name == last:
+                    break
+    backbone.train(was_training)
+    return {name: torch.cat(parts) for name, parts in found.items()}

@@ -1,0 +1,140 @@
+"""The freeze contract: what is below the freeze line does not change, neither parameters nor batch-norm statistics.
+
+`freeze` draws the line, `snapshot` and `assert_frozen` prove it, `parameter_groups` sets rates layer by layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from tl_helpers.models import Classifier
+
+
+class FreezeViolation(AssertionError):
+    """Something below the freeze line changed, or something above it did not."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Every parameter and every buffer of a model at one moment, and where its freeze line was."""
+
+    state: dict[str, torch.Tensor]
+    depth: int
+
+
+def freeze(model: Classifier, depth: int) -> Classifier:
+    """Freeze the first `depth` stages of the backbone, unfreeze the rest; returns the model.
+
+    Frozen means: parameters ask for no gradient, and the stages stay in eval mode even after ``model.train()``, so
+    batch norm uses its stored statistics and does not move them. ``depth=0`` trains everything,
+    ``depth=model.backbone.depth`` only the head. The head is never frozen.
+
+    Raises
+    ------
+    ValueError
+        If the depth is out of range; the message lists the stages.
+    """
+    model.backbone.check_depth(depth)
+    for number, stage in enumerate(model.backbone.stages.values()):
+        stage.requires_grad_(number >= depth)
+    model.head.requires_grad_(True)
+    model.backbone.frozen_depth = depth
+    model.train(model.training)  # puts the stages into the mode that the new line asks for
+    return model
+
+
+def snapshot(model: Classifier) -> Snapshot:
+    """A copy of all parameters and buffers, to compare with later."""
+    return Snapshot(
+        {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
+        model.backbone.frozen_depth,
+    )
+
+
+def assert_frozen(model: Classifier, before: Snapshot) -> None:
+    """Check the freeze contract after training.
+
+    Below the line every parameter *and buffer* is bit-identical to the snapshot; above it every stage that has
+    parameters, and the head, changed.
+
+    Raises
+    ------
+    FreezeViolation
+        Naming what moved or did not, and the usual cause.
+    """
+    stages = model.backbone.stage_names
+    frozen = tuple(f"backbone.stages.{name}." for name in stages[: before.depth])
+    after = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    buffers = {name for name, _ in model.named_buffers()}
+    moved = [name for name in after if name.startswith(frozen) and not _identical(after[name], before.state[name])]
+    if moved and all(name in buffers for name in moved):
+        raise FreezeViolation(
+            f"Batch-norm statistics below the freeze line drifted ({len(moved)} buffers, first: {moved[0]}). Setting "
+            "requires_grad to False does not stop that: keep frozen stages in eval mode while training (use freeze())."
+        )
+    if moved:
+        raise FreezeViolation(
+            f"{len(moved)} frozen tensors changed (first: {moved[0]}). Were they handed to the optimiser, or unfrozen "
+            "after the snapshot?"
+        )
+    parts = {f"backbone.stages.{name}.": f"stage {name}" for name in stages[before.depth :]} | {"head.": "the head"}
+    trainable = {name for name, _ in model.named_parameters()}
+    for prefix, what in parts.items():
+        names = [name for name in trainable if name.startswith(prefix)]
+        if names and all(_identical(after[name], before.state[name]) for name in names):
+            raise FreezeViolation(
+                f"Nothing in {what} changed although it is above the freeze line. Was it frozen by mistake, left out of "
+                "the optimiser, or was the learning rate 0?"
+            )
+
+
+def parameter_groups(model: Classifier, lr: float, *, decay: float = 1.0, weight_decay: float = 0.0) -> list[dict]:
+    """Optimiser groups, one for each unfrozen stage and the head, with layer-wise learning rates.
+
+    The head trains at `lr`; each stage below it at `decay` times the rate of the one above (discriminative rates,
+    Howard and Ruder 2018, who divide by 2.6: ``decay=1 / 2.6``). ``decay=1`` gives one common rate.
+
+    Parameters
+    ----------
+    model : Classifier
+        Frozen parameters are left out.
+    lr : float
+        Of the head; above 0.
+    decay : float
+        In (0, 1].
+    weight_decay : float
+        For weights of two and more dimensions; biases and batch norm get none.
+
+    Returns
+    -------
+    list of dict
+        Each with ``name``, ``params``, ``lr`` and ``weight_decay``, from input to head.
+    """
+    if not lr > 0:
+        raise ValueError(f"lr={lr}: the learning rate must be above 0.")
+    if not 0 < decay <= 1:
+        raise ValueError(f"decay={decay}: use a factor above 0, up to 1 (one common rate).")
+    parts: list[tuple[str, nn.Module]] = [*model.backbone.stages.items(), ("head", model.head)]
+    groups = []
+    for number, (name, part) in enumerate(parts):
+        rate = lr * decay ** (len(parts) - 1 - number)
+        trainable = [parameter for parameter in part.parameters() if parameter.requires_grad]
+        for matrices in (True, False):
+            params = [parameter for parameter in trainable if (parameter.ndim > 1) == matrices]
+            if params:
+                groups.append(
+                    {"name": name, "params": params, "lr": rate, "weight_decay": weight_decay if matrices else 0.0}
+                )
+    return groups
+
+
+def count_trainable(model: nn.Module) -> int:
+    """Number of parameters that training changes."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _identical(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other)

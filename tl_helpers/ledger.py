@@ -1,0 +1,177 @@
+"""The ledger: one line for every run, claim and chapter, appended to a file that survives a killed process.
+
+Also `Run`, the record that `training.fit` returns. Every chapter reads its result table from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+import os
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from tl_helpers import cache, runtime
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes
+    ----------
+    name, task : str
+        What was trained (free text) and on which samples.
+    seed : int
+    metrics : dict of str to float
+        On the validation samples, for the weights that were kept; empty without validation.
+    history : list of dict
+        One record for each epoch: ``epoch``, ``seconds`` (training only, cumulative), ``lr``, ``train_loss``, and
+        ``validation_...`` where there is validation.
+    seconds : float
+        Training only, without validation.
+    trainable : int
+        Parameters that were trained.
+    config : dict
+        The recipe.
+    key : str
+        Names code, data, configuration and seed; equal keys mean the same run.
+    device, precision : str
+    threads : int
+    reused : bool
+        True where the run was read from the store instead of computed.
+    """
+
+    name: str
+    task: str
+    seed: int
+    metrics: dict[str, float]
+    history: list[dict[str, float]]
+    seconds: float
+    trainable: int
+    config: dict
+    key: str
+    device: str
+    precision: str
+    threads: int
+    reused: bool = False
+
+    def as_dict(self) -> dict:
+        """A JSON-able record."""
+        return dataclasses.asdict(self)
+
+    def seconds_to(self, value: float, metric: str = "validation_accuracy") -> float:
+        """Training seconds until a metric first reached a value; infinite if it never did."""
+        return next((epoch["seconds"] for epoch in self.history if epoch.get(metric, -math.inf) >= value), math.inf)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """An append-only file of JSON lines.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    """
+
+    path: Path
+
+    def append(self, kind: str, **fields: object) -> dict:
+        """Add one record and flush it to the disk; returns it. Never changes what is there.
+
+        On a full or read-only disk the record is lost with a warning, the work goes on.
+        """
+        record = {"kind": kind, "time": _now(), **fields}
+        line = json.dumps(record, default=_jsonable) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
+                file.seek(0, os.SEEK_END)
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":  # a killed process left half a line: close it, so that ours is whole
+                        line = "\n" + line
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            warnings.warn(
+                f"Not written to the ledger ({error}): {kind}. Free some space or set TL_CACHE.", stacklevel=2
+            )
+        return record
+
+    def records(self, kind: str | None = None) -> list[dict]:
+        """All records, oldest first; of one kind if given. Lines that a killed process cut off are passed over."""
+        try:
+            lines = self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        found, broken = [], 0
+        for line in filter(None, lines):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                broken += 1
+                continue
+            if kind is None or record.get("kind") == kind:
+                found.append(record)
+        if broken:
+            warnings.warn(f"{broken} unfinished line(s) in {self.path.name} passed over.", stacklevel=2)
+        return found
+
+    def frame(self, kind: str = "run") -> pd.DataFrame:
+        """The records of one kind as a table; nested fields become columns such as ``metrics.accuracy``."""
+        records = [{key: value for key, value in row.items() if key != "history"} for row in self.records(kind)]
+        return pd.json_normalize(records, max_level=1)
+
+
+@dataclass
+class Session:
+    """What this process has done since `start`: kept so that a chapter can report on itself.
+
+    Attributes
+    ----------
+    chapter : str
+    started : float
+        ``time.perf_counter`` value.
+    before : dict
+        Cache counts at the start.
+    saved_seconds : float
+        Training time that stored runs spared.
+    claims : list of dict
+    """
+
+    chapter: str = ""
+    started: float = field(default_factory=time.perf_counter)
+    before: dict = field(default_factory=lambda: dict(cache.TALLY))
+    saved_seconds: float = 0.0
+    claims: list[dict] = field(default_factory=list)
+
+    def count(self, kind: str, what: str) -> int:
+        """Cache entries ``computed`` or ``reused`` since the start."""
+        return cache.TALLY[kind, what] - self.before.get((kind, what), 0)
+
+
+SESSION = [Session()]
+"""Holds the current session; `chapter.begin` replaces it."""
+
+
+def default() -> Ledger:
+    """The ledger in the runtime's cache folder."""
+    return Ledger(runtime.current().cache_dir / "ledger.jsonl")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _jsonable(value: object) -> object:
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"The ledger cannot hold a {type(value).__name__}: pass numbers, text, lists or dicts.")

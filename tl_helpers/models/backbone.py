@@ -1,0 +1,198 @@
+"""Backbone: a network as an ordered list of named stages, so that "freeze depth d" means the first d stages everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How the source task fed its images; the target's images go the same way.
+
+    Attributes
+    ----------
+    mean, std : tuple of float
+        Per channel, for pixels scaled to [0, 1].
+    size : int
+        Height and width used in the source task.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int
+
+    @property
+    def channels(self) -> int:
+        """Channels that the backbone expects."""
+        return len(self.mean)
+
+
+class Backbone(nn.Module):
+    """A pre-trained (or randomly initialised) network without its head.
+
+    Parameters
+    ----------
+    name : str
+    stages : mapping of str to nn.Module
+        From input to embedding; each maps (N, C, H, W) to (N, C', H', W').
+    dim : int
+        Length of the embedding.
+    preprocessing : Preprocessing
+    licence, source : str
+        Of the weights.
+    pretrained : bool
+
+    Attributes
+    ----------
+    frozen_depth : int
+        How many stages are frozen; set by `tl_helpers.freezing.freeze`. Frozen stages stay in eval mode even after
+        ``model.train()``, so their batch-norm statistics cannot drift.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stages: Mapping[str, nn.Module],
+        dim: int,
+        preprocessing: Preprocessing,
+        licence: str,
+        source: str,
+        pretrained: bool,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.stages = nn.ModuleDict(dict(stages))
+        self.dim = dim
+        self.preprocessing = preprocessing
+        self.licence = licence
+        self.source = source
+        self.pretrained = pretrained
+        self.frozen_depth = 0
+
+    @property
+    def depth(self) -> int:
+        """Number of stages: the deepest freeze line."""
+        return len(self.stages)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Stage names from input to embedding."""
+        return tuple(self.stages)
+
+    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
+        """From stored pixels to what the source task fed: uint8 (N, 1 or C, H, W) to float32 (N, C, H, W).
+
+        Grey images are repeated over the channels; values are scaled to [0, 1], then normalised with the *source*
+        statistics.
+
+        Raises
+        ------
+        ValueError
+            If the number of channels fits neither, or the pixels are not uint8.
+        """
+        want = self.preprocessing.channels
+        if pixels.dtype != torch.uint8:
+            raise ValueError(f"{self.name} expects uint8 pixels (0 to 255); got {pixels.dtype}.")
+        if pixels.ndim != 4 or pixels.shape[1] not in (1, want):
+            raise ValueError(f"{self.name} expects pixels of shape (N, 1 or {want}, H, W); got {tuple(pixels.shape)}.")
+        mean = torch.tensor(self.preprocessing.mean, device=pixels.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.preprocessing.std, device=pixels.device).view(1, -1, 1, 1)
+        scaled = (pixels.float() / 255).expand(-1, want, -1, -1)
+        return ((scaled - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Feature maps of the last stage, averaged over space: (N, C, H, W) to (N, dim)."""
+        for stage in self.stages.values():
+            x = stage(x)
+        return pool(x)
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """The same as calling the backbone: prepared images (N, C, H, W) to embeddings (N, dim)."""
+        return self(x)
+
+    def stage_outputs(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Feature maps after every stage, by stage name."""
+        outputs = {}
+        for name, stage in self.stages.items():
+            x = outputs[name] = stage(x)
+        return outputs
+
+    def split(self, depth: int) -> tuple[nn.Sequential, nn.Sequential]:
+        """The stages below and above a freeze line; both share their weights with this backbone.
+
+        Raises
+        ------
+        ValueError
+            If the depth is out of range.
+        """
+        self.check_depth(depth)
+        stages = list(self.stages.values())
+        return nn.Sequential(*stages[:depth]), nn.Sequential(*stages[depth:])
+
+    def check_depth(self, depth: int) -> None:
+        """Raise a ValueError that names the stages if `depth` is no freeze depth of this backbone."""
+        if not isinstance(depth, int) or isinstance(depth, bool) or not 0 <= depth <= self.depth:
+            raise ValueError(
+                f"freeze depth {depth!r} is out of range: {self.name} has {self.depth} stages "
+                f"({', '.join(self.stage_names)}), so use 0 (train all) to {self.depth} (train the head only)."
+            )
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As in torch, except that frozen stages stay in eval mode."""
+        super().train(mode)
+        for stage in list(self.stages.values())[: self.frozen_depth]:
+            stage.eval()
+        return self
+
+
+class Classifier(nn.Module):
+    """A backbone with a new head: embeddings (N, dim) to logits (N, classes).
+
+    Parameters
+    ----------
+    backbone : Backbone
+    classes : int
+        Two or more.
+    dropout : float
+        In front of the linear layer, in [0, 1).
+    seed : int
+        Of the head's initial weights, independent of the global random state.
+    """
+
+    def __init__(self, backbone: Backbone, classes: int, *, dropout: float = 0.0, seed: int = 0) -> None:
+        super().__init__()
+        if classes < 2:
+            raise ValueError(f"A classifier needs 2 classes or more; got {classes}.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout}: use 0 up to (not including) 1.")
+        self.backbone = backbone
+        linear = nn.Linear(backbone.dim, classes)
+        bound = backbone.dim**-0.5
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            linear.weight.uniform_(-bound, bound, generator=generator)
+            linear.bias.zero_()
+        self.head = nn.Sequential(nn.Dropout(dropout), linear)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Prepared images (N, C, H, W) to logits (N, classes)."""
+        return self.head(self.backbone(x))
+
+
+def pool(x: torch.Tensor, how: str = "avg") -> torch.Tensor:
+    """Feature maps (N, C, H, W) to vectors: ``avg`` or ``max`` gives (N, C), ``avg+max`` (N, 2C), ``flat`` (N, C*H*W)."""
+    if x.ndim == 2:
+        return x
+    if how == "avg":
+        return x.mean(dim=(2, 3))
+    if how == "max":
+        return x.amax(dim=(2, 3))
+    if how == "avg+max":
+        return torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+    if how == "flat":
+        return x.flatten(1)
+    raise ValueError(f"Unknown pooling {how!r}: use avg, max, avg+max or flat.")

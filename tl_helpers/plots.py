@@ -1,0 +1,615 @@
+"""Figures of the book: one sober style, tidy pandas frames in, matplotlib axes out.
+
+A method has the same colour in every chapter (`colours`), spread over seeds is always drawn, units are always named.
+Used by every chapter; `widgets` takes its colours and its aggregation from here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from scipy import stats
+
+# Okabe & Ito (2008): eight colours that stay apart for colour-blind readers. Yellow is left out: on white it vanishes.
+OKABE_ITO = {
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "green": "#009E73",
+    "orange": "#E69F00",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "grey": "#767676",
+}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+WIDTH = 7.2  # inches: the text column of the built book, so that 10 pt in a figure reads like 10 pt
+
+# Names that the chapters use. Two names on one line mean the same method.
+_METHOD_COLOURS = {
+    "frozen features": "blue", "linear probe": "blue",
+    "fine tuning": "vermillion", "full fine tuning": "vermillion",
+    "from scratch": "green", "scratch": "green",
+    "partial fine tuning": "orange", "gradual unfreezing": "orange",
+    "random features": "purple",
+    "knn": "sky", "nearest neighbours": "sky",
+    "majority": "grey", "published": "grey",
+}  # fmt: skip
+
+FRACTIONS = (
+    "accuracy",
+    "f1",
+    "auc",
+    "calibration_error",
+    "ece",
+)  # metrics in 0..1 that tables show in percent
+
+Interval = Literal["sd", "95"]
+
+
+def use_style(image_format: Literal["svg", "png"] = "svg") -> None:
+    """Set the book's figure style; call once in a notebook's first cell. `png` is drawn at twice the pixels."""
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 4.0),
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "font.size": 10.5,
+            "axes.titlesize": 11.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.titlepad": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": "#555555",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#E4E4E4",
+            "grid.linewidth": 0.8,
+            "lines.linewidth": 2.0,
+            "lines.markersize": 5.5,
+            "legend.frameon": False,
+            "axes.prop_cycle": mpl.cycler(color=[c for n, c in OKABE_ITO.items() if n != "grey"]),
+            "svg.hashsalt": "transfer-learning-book",  # same figure, same bytes
+        }
+    )
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:  # a plain script: no notebook backend to tell
+        return
+    set_matplotlib_formats("svg" if image_format == "svg" else "retina")
+
+
+# ---- names, numbers, aggregation -------------------------------------------------------------------------------------
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Map method names to hex colours: fixed for the book's methods, the next unused ones (in order) for the others."""
+    names = list(dict.fromkeys(str(n) for n in names))
+    fixed = {n: OKABE_ITO[_METHOD_COLOURS[_plain(n)]] for n in names if _plain(n) in _METHOD_COLOURS}
+    free = [c for n, c in OKABE_ITO.items() if n != "grey" and c not in fixed.values()] or list(OKABE_ITO.values())
+    others = [n for n in names if n not in fixed]
+    return fixed | {n: free[k % len(free)] for k, n in enumerate(others)}
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
+
+
+def number(value: Any) -> str:
+    """Format a control value or tick: 0.001 rather than 1e-03, 2,624 rather than 2624.0, names unchanged."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return str(value)
+    if isinstance(value, (int, np.integer)) or (float(value).is_integer() and abs(value) < 1e7):
+        return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
+    if not math.isfinite(value) or not 1e-7 <= abs(value) < 1e7:
+        return f"{value:g}"
+    return np.format_float_positional(float(f"{value:.4g}"), trim="-")
+
+
+def need(frame: pd.DataFrame, *columns: str | None) -> None:
+    """Raise ValueError (TypeError for no frame) in plain words when `frame` is empty or lacks one of `columns`."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"expected a pandas DataFrame with one row per run, got {type(frame).__name__}")
+    missing = [c for c in columns if c is not None and c not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"no column {', '.join(map(repr, missing))}: the frame has {', '.join(map(str, frame.columns))}"
+        )
+    if frame.empty:
+        raise ValueError("the frame has no rows: there are no runs to show yet")
+
+
+def scale_of(values: pd.Series, unit: str, scale: float | None) -> float:
+    """Factor from stored to shown values: 100 for fractions shown in %, else 1; percentages are not scaled twice."""
+    if scale is None:
+        scale = 100.0 if unit == "%" else 1.0
+    largest = float(np.nanmax(np.abs(values))) if values.notna().any() else 0.0
+    if unit == "%" and scale == 100 and largest > 1.5:
+        raise ValueError(
+            f"{values.name!r} holds values up to {largest:g}, which would be shown as {largest * 100:g} %: "
+            "pass scale=1 if the column is in percent already"
+        )
+    return float(scale)
+
+
+def aggregate(frame: pd.DataFrame, by: Sequence[str], value: str, interval: Interval = "sd") -> pd.DataFrame:
+    """Mean, spread and count of `value` for each combination of `by`; missing values are left out of the count.
+
+    The spread is the sample standard deviation ("sd") or half of the 95 % t-interval of the mean ("95"); with a single
+    run it is NaN, because one run says nothing about spread.
+    """
+    if interval not in ("sd", "95"):
+        raise ValueError(f"interval is 'sd' (standard deviation) or '95' (95 % interval of the mean), not {interval!r}")
+    groups = frame.groupby(list(by), sort=False, observed=True)[value]
+    table = groups.agg(mean="mean", spread="std", n="count").reset_index()
+    if interval == "95":
+        n = table["n"].where(table["n"] > 1)
+        table["spread"] = table["spread"] * stats.t.ppf(0.975, n - 1) / np.sqrt(n)
+    return table
+
+
+def interval_name(interval: Interval) -> str:
+    """What the drawn spread is, in words."""
+    return "standard deviation over runs" if interval == "sd" else "95 % interval of the mean"
+
+
+def _axis_name(column: str, unit: str) -> str:
+    name = column.replace("_", " ")
+    return f"{name} ({unit})" if unit else name
+
+
+def _new_axes(ax: Axes | None, height: float = 4.0) -> Axes:
+    return ax if ax is not None else plt.subplots(figsize=(WIDTH, height), layout="constrained")[1]
+
+
+def _reference_lines(ax: Axes, references: Mapping[str, float] | None, vertical: bool) -> None:
+    """Dashed, labelled lines for numbers that are not our runs; values in the unit of the axis."""
+    for name, at in (references or {}).items():
+        (ax.axvline if vertical else ax.axhline)(at, color="#555555", linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
+        text = f"{name} {at:.4g}"
+        if vertical:
+            ax.text(at, 1.0, f" {text}", transform=ax.get_xaxis_transform(), fontsize=9, color="#444444",
+                    rotation=30, ha="left", va="bottom")  # fmt: skip
+        else:
+            ax.text(1.0, at, f"{text} ", transform=ax.get_yaxis_transform(), fontsize=9, color="#444444",
+                    ha="right", va="bottom")  # fmt: skip
+
+
+# ---- results over runs -----------------------------------------------------------------------------------------------
+
+
+def learning_curves(
+    frame: pd.DataFrame,
+    x: str = "labels",
+    y: str = "accuracy",
+    series: str | None = "method",
+    *,
+    log_x: bool = True,
+    unit: str = "%",
+    scale: float | None = None,
+    interval: Interval = "sd",
+    references: Mapping[str, float] | None = None,
+    title: str | None = None,
+    x_label: str | None = None,
+    y_label: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Mean of `y` over `x`, one line per `series`, a band for the spread, each run a faint dot.
+
+    Parameters
+    ----------
+    frame : one row per run, with columns `x` (numeric), `y` and `series`
+    unit, scale : fractions are shown in % by default; `unit=""` shows them unscaled
+    references : name -> value in the unit shown, drawn as dashed lines (majority class, published numbers)
+
+    Raises
+    ------
+    ValueError : empty frame, missing column, values that are in percent already
+    """
+    need(frame, x, y, series)
+    factor = scale_of(frame[y], unit, scale)
+    frame = frame.assign(**{y: frame[y] * factor})
+    ax = _new_axes(ax)
+    groups = [(y, frame)] if series is None else list(frame.groupby(series, sort=False, observed=True))
+    palette = colours(name for name, _ in groups)
+    for (name, rows), marker in zip(groups, _markers(len(groups)), strict=True):
+        colour = palette[str(name)]
+        table = aggregate(rows, [x], y, interval).sort_values(x)
+        ax.plot(rows[x], rows[y], linestyle="", marker=marker, markersize=3.5, color=colour, alpha=0.35)
+        ax.plot(table[x], table["mean"], marker=marker, color=colour, label=str(name))
+        spread = table["spread"].fillna(0.0)
+        ax.fill_between(table[x], table["mean"] - spread, table["mean"] + spread, color=colour, alpha=0.15, linewidth=0)
+    _x_ticks(ax, np.sort(frame[x].unique()), log_x)
+    _reference_lines(ax, references, vertical=False)
+    if series is not None:
+        ax.legend(loc="best")
+    ax.set(xlabel=x_label or x.replace("_", " "), ylabel=y_label or _axis_name(y, unit))
+    name = title or f"{y.replace('_', ' ').capitalize()} over {x.replace('_', ' ')}"
+    _title(ax, name, f"line: mean, band: {interval_name(interval)}, dots: single runs")
+    return ax
+
+
+def _markers(n: int) -> list[str]:
+    return [MARKERS[k % len(MARKERS)] for k in range(n)]
+
+
+def _x_ticks(ax: Axes, values: np.ndarray, log_x: bool) -> None:
+    """Ticks where the runs are: readers look up "at 100 labels", not at 10^2."""
+    if log_x and np.all(values > 0):
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+    if len(values) <= 10:
+        ax.xaxis.set_major_locator(FixedLocator(list(values)))
+        ax.set_xticks(values, [number(v) for v in values])
+
+
+def _title(ax: Axes, title: str, note: str) -> None:
+    """Title, and under it in small letters what lines, bands and dots are."""
+    ax.set_title(title, pad=22)
+    ax.annotate(note, (0, 1), xycoords="axes fraction", xytext=(0, 7), textcoords="offset points",
+                va="bottom", fontsize=9, color="#555555", annotation_clip=False)  # fmt: skip
+
+
+def bars(
+    frame: pd.DataFrame,
+    value: str = "accuracy",
+    series: str = "method",
+    *,
+    unit: str = "%",
+    scale: float | None = None,
+    interval: Interval = "sd",
+    references: Mapping[str, float] | None = None,
+    title: str | None = None,
+    low: float = 0.0,
+    ax: Axes | None = None,
+) -> Axes:
+    """One horizontal bar per `series`: mean, error bar, each run a faint dot; `references` as dashed lines.
+
+    Bars start at 0. With `low` above 0 dots are drawn instead: the length of a cut bar would mislead.
+    """
+    need(frame, value, series)
+    factor = scale_of(frame[value], unit, scale)
+    frame = frame.assign(**{value: frame[value] * factor})
+    table = aggregate(frame, [series], value, interval)
+    palette = colours(table[series])
+    ax = _new_axes(ax, height=1.5 + 0.5 * len(table) + (0.5 if references else 0))
+    for row, (name, mean, spread, n) in enumerate(table[[series, "mean", "spread", "n"]].itertuples(index=False)):
+        colour = palette[str(name)]
+        if low <= 0:
+            ax.barh(row, mean, height=0.62, color=colour, alpha=0.85)
+        else:
+            ax.plot(mean, row, "o", markersize=9, color=colour)
+        runs = frame.loc[frame[series] == name, value]
+        ax.plot(runs, np.full(len(runs), row), "o", markersize=3, color="#222222", alpha=0.4)
+        known = np.isfinite(spread)
+        if known:
+            ax.errorbar(mean, row, xerr=spread, color="#222222", capsize=4, linewidth=1.4)
+        end = max(mean + (spread if known else 0), runs.max())
+        ax.annotate(mean_text(mean, spread, n, count=False), (end, row), xytext=(7, 0), textcoords="offset points",
+                    va="center", fontsize=10, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
+    ax.set_yticks(range(len(table)), [str(s) for s in table[series]])
+    ax.set_ylim(len(table) - 0.4, -0.6)  # first row on top
+    ax.grid(visible=False, axis="y")
+    high = max([frame[value].max(), *(references or {}).values(), (table["mean"] + table["spread"].fillna(0)).max()])
+    ax.set_xlim(low, high + 0.16 * (high - low))  # room for the numbers behind the bars
+    _reference_lines(ax, references, vertical=True)
+    ax.set_xlabel(f"{_axis_name(value, unit)}; error bar: {interval_name(interval)}, dots: single runs")
+    ax.set_title(title or f"{value.replace('_', ' ').capitalize()} by {series.replace('_', ' ')}",
+                 pad=46 if references else 10)  # fmt: skip
+    return ax
+
+
+def stage_curve(
+    frame: pd.DataFrame,
+    x: str = "stage",
+    y: str = "accuracy",
+    series: str | None = None,
+    *,
+    unit: str = "%",
+    scale: float | None = None,
+    interval: Interval = "sd",
+    references: Mapping[str, float] | None = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """`y` for each stage of a backbone, stages in the order of the frame (input first), spread as error bars."""
+    need(frame, x, y, series)
+    factor = scale_of(frame[y], unit, scale)
+    frame = frame.assign(**{y: frame[y] * factor})
+    stages = list(dict.fromkeys(frame[x]))
+    at = {stage: k for k, stage in enumerate(stages)}
+    ax = _new_axes(ax)
+    groups = [(None, frame)] if series is None else list(frame.groupby(series, sort=False, observed=True))
+    palette = colours(str(name) for name, _ in groups)
+    for (name, rows), marker in zip(groups, _markers(len(groups)), strict=True):
+        colour = OKABE_ITO["blue"] if name is None else palette[str(name)]
+        table = aggregate(rows, [x], y, interval)
+        table = table.assign(at=table[x].map(at)).sort_values("at")
+        ax.plot(rows[x].map(at), rows[y], linestyle="", marker=marker, markersize=3.5, color=colour, alpha=0.35)
+        ax.errorbar(table["at"], table["mean"], yerr=table["spread"].fillna(0), marker=marker, color=colour, capsize=3,
+                    label=None if name is None else str(name))  # fmt: skip
+    ax.set_xticks(range(len(stages)), [number(s) for s in stages])
+    if max(len(str(s)) for s in stages) > 6 and len(stages) > 6:
+        ax.tick_params(axis="x", rotation=30)
+    _reference_lines(ax, references, vertical=False)
+    if series is not None:
+        ax.legend(loc="best")
+    ax.set(xlabel=f"{x.replace('_', ' ')} (input on the left)", ylabel=_axis_name(y, unit))
+    name = title or f"{y.replace('_', ' ').capitalize()} by {x.replace('_', ' ')}"
+    _title(ax, name, f"line: mean, error bar: {interval_name(interval)}, dots: single runs")
+    return ax
+
+
+def history(runs: Any, metrics: Sequence[str] = ("loss", "accuracy"), *, title: str | None = None) -> np.ndarray:
+    """Loss and metric per epoch, training (dashed) against validation (solid).
+
+    Parameters
+    ----------
+    runs : one Run, a list of Runs, or a mapping name -> list of epoch records. A record is a dict whose keys are
+        `metric`, `train_metric` (both: training) or `validation_metric`; an `epoch` key is used when there is one.
+
+    Returns
+    -------
+    array of Axes, one per metric for which there is any record
+    """
+    named = _named_histories(runs)
+    found = [m for m in metrics if any(_curve(h, m, part) for h in named.values() for part in ("train", "validation"))]
+    if not found:
+        keys = sorted({key for records in named.values() for record in records for key in record})
+        raise ValueError(
+            f"no epoch record holds {' or '.join(metrics)}: the records have {', '.join(keys) or 'no keys'}"
+        )
+    _, axes = plt.subplots(1, len(found), figsize=(WIDTH, 3.3), layout="constrained", squeeze=False)
+    palette = colours(named)
+    for ax, metric in zip(axes[0], found, strict=True):
+        percent = metric.lower().endswith(FRACTIONS)
+        for name, records in named.items():
+            for part, line in (("train", "--"), ("validation", "-")):
+                curve = _curve(records, metric, part)
+                if curve:
+                    epochs, values = np.array(curve).T
+                    label = f"{name}, {part}" if len(named) > 1 else part
+                    shown = values * 100 if percent else values
+                    ax.plot(epochs, shown, line, marker="o", markersize=3.5, color=palette[name], label=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set(xlabel="epoch", ylabel=_axis_name(metric, "%" if percent else ""))
+        ax.set_title(f"{metric.replace('_', ' ').capitalize()} per epoch")
+        ax.legend()
+    if title:
+        axes[0, 0].figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return axes[0]
+
+
+def _named_histories(runs: Any) -> dict[str, list[dict]]:
+    if hasattr(runs, "history"):
+        runs = [runs]
+    if not isinstance(runs, Mapping):
+        runs = {_run_name(run, k, len(runs)): run.history for k, run in enumerate(runs)}
+    if not any(runs.values()):
+        raise ValueError("there are no epoch records: train at least one epoch first")
+    return {str(name): list(records) for name, records in runs.items()}
+
+
+def _run_name(run: Any, k: int, n: int) -> str:
+    name = getattr(run, "method", None) or getattr(run, "name", None) or f"run {k + 1}"
+    seed = getattr(run, "seed", None)
+    return f"{name}, seed {seed}" if n > 1 and seed is not None else str(name)
+
+
+def _curve(records: Sequence[Mapping], metric: str, part: str) -> list[tuple[float, float]]:
+    keys = (f"train_{metric}", metric) if part == "train" else (f"validation_{metric}", f"val_{metric}")
+    points = []
+    for k, record in enumerate(records):
+        value = next((record[key] for key in keys if record.get(key) is not None), None)
+        if value is not None and np.isfinite(value):
+            points.append((record.get("epoch", k + 1), value))
+    return points
+
+
+# ---- predictions -----------------------------------------------------------------------------------------------------
+
+
+def confusion(
+    labels: Any, predictions: Any, classes: Sequence[str], *, title: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Confusion matrix: counts, and the share of each true class as shade. `labels`, `predictions`: (N,) integers."""
+    labels, predictions = (np.asarray(a).ravel().astype(int) for a in (labels, predictions))
+    if len(labels) == 0 or len(labels) != len(predictions):
+        raise ValueError(
+            f"labels and predictions need the same length above 0, got {len(labels)} and {len(predictions)}"
+        )
+    k = len(classes)
+    if min(labels.min(), predictions.min()) < 0 or max(labels.max(), predictions.max()) >= k:
+        raise ValueError(f"{k} class names, but labels or predictions outside 0..{k - 1}")
+    counts = np.zeros((k, k), dtype=int)
+    np.add.at(counts, (labels, predictions), 1)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax = ax if ax is not None else plt.subplots(figsize=(1.9 + 0.95 * k, 1.4 + 0.8 * k), layout="constrained")[1]
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for i, j in np.ndindex(k, k):
+        ink = "white" if share[i, j] > 0.55 else "#222222"
+        ax.text(j, i, f"{counts[i, j]}\n{share[i, j]:.0%}", ha="center", va="center", color=ink, fontsize=10)
+    ax.set_xticks(range(k), classes)
+    ax.set_yticks(range(k), classes)
+    ax.grid(visible=False)
+    ax.set(xlabel="predicted class\n(count, share of the true class)", ylabel="true class")
+    ax.set_title(title or "Confusion matrix")
+    return ax
+
+
+def reliability(
+    labels: Any, probabilities: Any, *, bins: int = 10, title: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Calibration diagram: accuracy among the samples of similar confidence, against that confidence.
+
+    Parameters
+    ----------
+    labels : (N,) integers
+    probabilities : (N, classes), or (N,) probability of class 1 in a two-class task
+
+    The title names the expected calibration error (Guo et al. 2017): the mean gap, weighted by the samples in each bin.
+    """
+    labels, probabilities = np.asarray(labels).ravel(), np.asarray(probabilities, dtype=float)
+    if probabilities.ndim == 1:
+        probabilities = np.stack([1 - probabilities, probabilities], axis=1)
+    if len(labels) == 0 or len(labels) != len(probabilities):
+        raise ValueError(
+            f"labels and probabilities need the same length above 0, got {len(labels)} and {len(probabilities)}"
+        )
+    if probabilities.min() < 0 or probabilities.max() > 1:
+        raise ValueError("probabilities lie outside 0..1: pass softmax outputs, not logits")
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    index = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
+    used = count > 0
+    mean_confidence = np.bincount(index, confidence, bins)[used] / count[used]
+    accuracy = np.bincount(index, right, bins)[used] / count[used]
+    error = float(np.sum(count[used] / len(labels) * np.abs(accuracy - mean_confidence)))
+    ax = ax if ax is not None else plt.subplots(figsize=(5.2, 4.4), layout="constrained")[1]
+    ax.plot(
+        [0, 100],
+        [0, 100],
+        color="#555555",
+        linestyle=(0, (4, 3)),
+        linewidth=1.1,
+        label="perfectly calibrated",
+    )
+    ax.vlines(100 * mean_confidence, 100 * mean_confidence, 100 * accuracy, color=OKABE_ITO["vermillion"], alpha=0.5)
+    sizes = 25 + 250 * count[used] / count.max()
+    ax.scatter(100 * mean_confidence, 100 * accuracy, s=sizes, color=OKABE_ITO["blue"], zorder=3,
+               label="samples of similar confidence (area: how many)")  # fmt: skip
+    low = max(0.0, 100 * min(mean_confidence.min(), accuracy.min()) - 8)
+    ax.set(xlim=(low, 102), ylim=(low, 102), xlabel="confidence (%)", ylabel="accuracy (%)")
+    ax.set_title(title or f"Reliability: expected calibration error {100 * error:.1f} points")
+    ax.legend(loc="lower right", fontsize=9, markerscale=0.5)
+    return ax
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------
+
+
+def image_grid(
+    pixels: Any, titles: Sequence[str] | None = None, *, columns: int = 8, title: str | None = None
+) -> np.ndarray:
+    """Pictures in a grid. `pixels`: (N, C, H, W) uint8 (or floats in 0..1), C = 1 (grey) or 3 (colour)."""
+    pixels = _array(pixels)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or len(pixels) == 0:
+        raise ValueError(f"expected pixels of shape (N, 1 or 3, H, W) with N above 0, got {pixels.shape}")
+    if pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > 1):
+        raise ValueError("floats outside 0..1 (normalised already?): pass the uint8 pixels")
+    if titles is not None and len(titles) != len(pixels):
+        raise ValueError(f"{len(pixels)} pictures but {len(titles)} titles")
+    top = 255 if pixels.dtype == np.uint8 else 1
+    pictures = [p[0] if len(p) == 1 else p.transpose(1, 2, 0) for p in pixels]
+    return _tiles(pictures, titles, columns, title, cmap="gray", vmin=0, vmax=top)
+
+
+def feature_maps(
+    activations: Any,
+    *,
+    names: Sequence[str] | None = None,
+    columns: int = 8,
+    most: int = 16,
+    title: str | None = None,
+) -> np.ndarray:
+    """The `most` most varied channels of one picture's activations (C, H, W), each on its own scale."""
+    maps = _array(activations)
+    if maps.ndim != 3 or len(maps) == 0:
+        raise ValueError(f"expected the activations of one picture, shape (C, H, W), got {maps.shape}")
+    order = np.argsort(-maps.std(axis=(1, 2)), kind="stable")[:most]
+    titles = [names[k] if names is not None else f"channel {k}" for k in order]
+    title = title or f"The {len(order)} most varied of {len(maps)} feature maps"
+    return _tiles([maps[k] for k in order], titles, columns, title, cmap="cividis")
+
+
+def filters(weights: Any, *, columns: int = 8, most: int = 32, title: str | None = None) -> np.ndarray:
+    """First-layer filters (out, in, h, w) as pictures: in colour when `in` is 3, else the mean over `in`; grey is 0."""
+    weights = _array(weights).astype(float)
+    if weights.ndim != 4 or len(weights) == 0:
+        raise ValueError(f"expected convolution weights of shape (out, in, h, w), got {weights.shape}")
+    weights = weights[:most]
+    reach = np.maximum(np.abs(weights).max(axis=(1, 2, 3), keepdims=True), 1e-12)
+    shown = 0.5 + 0.5 * weights / reach
+    pictures = [w.transpose(1, 2, 0) if w.shape[0] == 3 else w.mean(axis=0) for w in shown]
+    return _tiles(pictures, None, columns, title or "Filters of the first convolution", cmap="gray", vmin=0, vmax=1)
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def _tiles(
+    pictures: list[np.ndarray], titles: Sequence[str] | None, columns: int, title: str | None, **show: Any
+) -> np.ndarray:
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    side = WIDTH / max(columns, 4)
+    height = rows * (side + (0.25 if titles is not None else 0)) + (0.4 if title else 0)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * side, height), layout="constrained", squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for k, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
+        ax.imshow(picture, interpolation="nearest", **show)
+        if titles is not None:
+            ax.set_title(str(titles[k]), fontsize=9, fontweight="normal", loc="center", pad=3)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
+    return axes
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+def mean_text(mean: float, spread: float, n: int, *, count: bool = True) -> str:
+    """'84.1 ± 0.6 (5)': as many digits as the spread makes meaningful, the number of runs in brackets."""
+    if n == 0 or not math.isfinite(mean):
+        return "not recorded"
+    tail = f" ({n})" if count else ""
+    if not math.isfinite(spread):
+        return f"{mean:.{1 if abs(mean) >= 10 else 3}f}{tail}"
+    # one digit of the spread means something, two when it begins with 1 or 2
+    digits = 1 if spread == 0 else -math.floor(math.log10(spread)) + (_leading(spread) <= 2)
+    if abs(mean) >= 10:  # percentages, seconds: one or two decimals, none when the spread is 10 or more
+        digits = min(max(digits, 1), 2) if spread < 10 else 0
+    digits = min(max(digits, 0), 4)
+    return f"{mean:.{digits}f} ± {spread:.{digits}f}{tail}"
+
+
+def _leading(value: float) -> int:
+    return int(f"{abs(value):e}"[0])
+
+
+def result_table(
+    frame: pd.DataFrame,
+    by: Sequence[str] = ("method",),
+    metrics: Sequence[str] = ("accuracy",),
+    *,
+    scale: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Table of 'mean ± standard deviation (runs)' per combination of `by`, in the order of the frame.
+
+    Accuracies, F1, AUC and calibration errors (`FRACTIONS`, or a name that ends in one of them) are shown in %, others
+    (seconds, losses, counts) as they are; `scale` (metric -> factor) says otherwise: `scale={"accuracy": 1}`.
+    """
+    by, metrics = list(by), list(metrics)
+    need(frame, *by, *metrics)
+    columns = {}
+    for metric in metrics:
+        unit = "%" if metric.lower().endswith(FRACTIONS) else ""
+        factor = scale_of(frame[metric], unit, (scale or {}).get(metric))
+        table = aggregate(frame.assign(**{metric: frame[metric] * factor}), by, metric)
+        name = _axis_name(metric, unit)
+        columns[name] = [mean_text(m, s, int(n)) for m, s, n in table[["mean", "spread", "n"]].itertuples(index=False)]
+        keys = table[by]
+    index = pd.MultiIndex.from_frame(keys) if len(by) > 1 else pd.Index(keys[by[0]], name=by[0])
+    return pd.DataFrame(columns, index=index)
