@@ -361,7 +361,6 @@ def _train(
     )
     groups = freezing.parameter_groups(model, recipe.lr, decay=recipe.layer_decay, weight_decay=recipe.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
-    batches = loader.batch_sampler
     net, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps = recipe.epochs * len(loader)
     peaks = [group["lr"] for group in optimizer.param_groups]
@@ -377,7 +376,7 @@ def _train(
     for epoch in range(len(history), recipe.epochs):
         if _out_of_patience(history, best, recipe):
             break
-        batches.set_epoch(epoch)
+        loader.set_epoch(epoch)
         net.train()  # frozen stages stay in eval mode: see Backbone.train
         began, losses = time.perf_counter(), []
         for number, (pixels, labels) in enumerate(loader):

@@ -73,6 +73,9 @@ def _from_folder(folder: Path, seed: int) -> Task:
     ]
     if empty:
         raise TaskError(f"{folder}: nothing in the class folder {', '.join(empty)}. Add images or remove the folder.")
+    folders = {path.parent for path in images}
+    if images and len(folders) == 1 and not tables:
+        raise TaskError(f"{folder}: only one class ({folders.pop().name}); a classifier needs two folders or more.")
     data = datasets.load_dataset(str(folder))
     first = next(iter(data.values()))
     if "label" not in first.column_names:

@@ -90,7 +90,7 @@ class Samples:
 
     def take(self, positions: Sequence[int] | np.ndarray, name: str | None = None) -> Samples:
         """The samples at these positions (not rows of the data set), in this order."""
-        positions = np.asarray(positions)
+        positions = np.asarray(positions, dtype=np.int64)
         return dataclasses.replace(
             self,
             name=name or self.name,

@@ -7,7 +7,8 @@ their metadata `{"exercise": {"id": ..., "role": "stub" | "check" | "solution"}}
 - check: `exercises.check("id", function)`. It never raises, so an open exercise does not stop a chapter.
 - solution: the function under the name `<function>_solution` and a check of that. The other name matters: a
   reader who runs all cells keeps the own answer, and the check cell never judges the solution in its place.
-  The cell carries the tag `hide-cell` (folded away in the book) and `jupyter.source_hidden` (in JupyterLab).
+  The cell carries the tag `hide-cell` (folded away in the book) and `jupyter.source_hidden` (in JupyterLab),
+  and ends in a semicolon: a green box for the solution, below the reader's check, would look like the own.
 
 A check is a function registered by `@exercise("id", wrong=[...])`; it gets the reader's answers and raises
 `Hint("what is wrong and why")` or returns. Each `Wrong` is a plausible mistake: code that replaces the stub,
@@ -40,7 +41,7 @@ _SIGNS: dict[str, tuple[str, str, str]] = {  # sign, edge and background colour
 
 # The book's dark theme frames HTML outputs in light grey, for tables that bring no colours; this one does.
 _NO_FRAME = (
-    '<style>html[data-theme="dark"] .bd-content div.cell_output .text_html:has(.tl-feedback)'
+    '<style>html[data-theme="dark"] .bd-content div.cell_output div.text_html:has(div.tl-feedback)'
     "{background:transparent;padding:0}</style>"
 )
 

@@ -170,7 +170,7 @@ class Classifier(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout}: use 0 up to (not including) 1.")
         self.backbone = backbone
-        linear = nn.Linear(backbone.dim, classes)
+        linear = torch.nn.utils.skip_init(nn.Linear, backbone.dim, classes)
         bound = backbone.dim**-0.5
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():

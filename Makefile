@@ -1,0 +1,102 @@
+# Transfer Learning by Experiment: everything a reader or contributor runs. `make help` lists the targets.
+#
+# Each step leaves a stamp, so a second call does no work that is already done. Settings: PYTHON (creates the virtual
+# environment), VENV (its folder), JOBS (notebooks and test workers at a time).
+
+PYTHON ?= python3
+VENV   ?= .venv
+JOBS   ?= 2
+
+BIN    := $(VENV)/bin
+PY     := $(BIN)/python
+STAMPS := _build/stamps
+PHASE   = $(PY) book/_tools/phase.py
+# Chapters and tests run with every non-loopback socket refused, and one thread per process.
+OFFLINE := PYTHONPATH=$(CURDIR)/tests/no_network TL_THREADS=1 OMP_NUM_THREADS=1 JUPYTER_PLATFORM_DIRS=1 JUPYTER_PREFER_ENV_PATH=1
+
+INSTALLED := $(VENV)/.installed
+PACKAGE   := $(shell find tl_helpers -type f -not -name '*.pyc')
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+BOOK      := _config.yml $(shell find book -type f -not -name '*.pyc' -not -path 'book/_static/vendor/*')
+TESTS     := $(shell find tests -type f -name '*.py')
+RUN_TESTS := tests/unit tests/exercises tests/no_network
+
+# A stamp is worth nothing when what it stands for is gone.
+VENDOR_GONE := $(if $(wildcard book/_static/vendor/require.js),,gone)
+HTML_GONE   := $(if $(wildcard _build/html/book/index.html),,gone)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help install vendor execute book test check lab serve clean gone
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED)  ## create .venv and install the book's package and tools into it
+vendor: $(STAMPS)/vendor  ## bring the front-end files that the built book serves itself
+execute: $(STAMPS)/execute  ## run every chapter whose code has changed, two at a time
+book: $(STAMPS)/html  ## build the whole book into _build/html
+	@$(PHASE) summary install vendor execute build
+	@echo "Open _build/html/index.html, or run 'make serve'."
+
+test: $(STAMPS)/lint $(STAMPS)/unit $(STAMPS)/nbval $(STAMPS)/html $(STAMPS)/browser  ## run all tests: code, chapters, strict build, real browser
+	@$(PHASE) summary install vendor lint unit nbval execute build browser
+
+check: $(INSTALLED)  ## lint and run the fast unit tests (under a minute)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(OFFLINE) $(PY) -m pytest $(wildcard tests/unit tests/exercises) -m "not slow" -n $(JOBS) -q
+
+lab: $(INSTALLED)  ## open JupyterLab on the chapters
+	$(BIN)/jupyter-lab notebooks
+
+serve: $(STAMPS)/html  ## show the built book at http://127.0.0.1:8000
+	$(PY) -m http.server --bind 127.0.0.1 --directory _build/html 8000
+
+clean:  ## remove what the build made; keeps the virtual environment and your stored runs
+	rm -rf _build book/_static/vendor node_modules .pytest_cache .ruff_cache
+
+gone:
+
+$(STAMPS):
+	@mkdir -p $@
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) book/_tools/phase.py run install -- $(PY) -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(STAMPS)/vendor: package.json package-lock.json book/_tools/vendor.py $(INSTALLED) $(VENDOR_GONE) | $(STAMPS)
+	$(PHASE) run vendor -- $(PY) book/_tools/vendor.py
+	@touch $@
+
+# The book's cache knows a chapter by its code cells only: forget it when the code behind them changes.
+$(STAMPS)/code: $(PACKAGE) constraints.txt | $(STAMPS)
+	rm -rf _build/.jupyter_cache
+	@touch $@
+
+$(STAMPS)/execute: $(NOTEBOOKS) $(STAMPS)/code book/_tools/execute.py $(INSTALLED) | $(STAMPS)
+	$(OFFLINE) $(PHASE) run execute -- $(PY) book/_tools/execute.py --jobs $(JOBS)
+	@touch $@
+
+$(STAMPS)/html: $(BOOK) $(STAMPS)/execute $(STAMPS)/vendor $(HTML_GONE) | $(STAMPS)
+	$(OFFLINE) $(PHASE) run build -- $(BIN)/jupyter-book build . --toc book/_toc.yml --all -W -n --keep-going -q
+	@touch $@
+
+$(STAMPS)/lint: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml $(INSTALLED) | $(STAMPS)
+	$(PHASE) run lint -- sh -c "$(PY) -m ruff check . && $(PY) -m ruff format --check ."
+	@touch $@
+
+$(STAMPS)/unit: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml environment.yml package-lock.json $(INSTALLED) | $(STAMPS)
+	$(OFFLINE) $(PHASE) run unit -- $(PY) -m pytest $(wildcard $(RUN_TESTS)) -n $(JOBS)
+	@touch $@
+
+# Every chapter computes everything anew here; the book's own execution right after it reuses these runs.
+$(STAMPS)/nbval: $(PACKAGE) $(NOTEBOOKS) constraints.txt $(INSTALLED) | $(STAMPS)
+	$(OFFLINE) TL_FRESH=1 $(PHASE) run nbval -- $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n $(JOBS) --dist loadfile notebooks
+	@touch $@
+
+$(STAMPS)/browser: $(STAMPS)/html $(TESTS) $(NOTEBOOKS) | $(STAMPS)
+	$(OFFLINE) $(PHASE) run browser -- $(PY) -m pytest tests/book -n $(JOBS)
+	@touch $@

@@ -1,0 +1,100 @@
+"""tl_helpers.features: right numbers, computed once, and computed anew when anything changes."""
+
+import numpy as np
+import pytest
+import torch
+
+from tl_helpers import cache, features
+from tl_helpers.features import extract, extract_stages
+from tl_helpers.models import load_backbone
+
+from .conftest import stripes
+
+
+@pytest.fixture
+def backbone():
+    return load_backbone("digit_cnn", pretrained=False)
+
+
+def test_features_are_the_backbones_own(backbone):
+    samples = stripes(70)  # more than two batches, the last one short
+    got = extract(backbone, samples)
+    with torch.inference_mode():
+        want = backbone.eval().embed(backbone.prepare(samples.pixels)).numpy()
+    assert got.shape == (70, 128)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_stages_come_from_one_pass_and_equal_single_ones(backbone):
+    samples = stripes(40)
+    every = extract_stages(backbone, samples, pool="max")
+    assert {name: x.shape[1] for name, x in every.items()} == {"conv1": 32, "conv2": 64, "conv3": 128}
+    single = extract_stages(backbone, samples, stages=["conv2"], pool="max")
+    np.testing.assert_array_equal(single["conv2"], every["conv2"])
+
+
+def test_second_time_reads_the_cache(backbone, monkeypatch):
+    samples = stripes(20)
+    first = extract(backbone, samples)
+    monkeypatch.setattr(features, "_run", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(features.cache, "source_fingerprint", lambda *_: SOURCE)
+    again = extract(load_backbone("digit_cnn", pretrained=False), stripes(20, name="another name"))
+    np.testing.assert_array_equal(first, again)
+
+
+SOURCE = cache.source_fingerprint(features._run, features.pool_maps, features.Backbone)
+
+
+@pytest.mark.parametrize("change", ["weights", "buffer", "pixels", "pool"])
+def test_any_change_is_a_new_entry(backbone, change):
+    samples, options = stripes(20), {}
+    first = extract(backbone, samples)
+    if change == "weights":
+        with torch.no_grad():
+            backbone.stages["conv1"][0].weight += 0.01
+    elif change == "buffer":
+        backbone.stages["conv1"][1].running_mean += 0.1
+    elif change == "pixels":
+        samples.pixels[0, 0, 0, 0] ^= 255
+    else:
+        options["pool"] = "max"
+    assert not np.array_equal(extract(backbone, samples, **options), first)
+
+
+def test_model_is_left_as_it_was(backbone):
+    backbone.train()
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    extract(backbone, stripes(20))
+    assert backbone.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+
+
+def test_damaged_entry_is_recomputed(backbone, own_cache):
+    first = extract(backbone, stripes(20))
+    path = next((own_cache / "features").glob("*.tlc"))
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 4
+    path.write_bytes(raw)
+    with pytest.warns(cache.CacheWarning, match="damaged"):
+        np.testing.assert_array_equal(extract(backbone, stripes(20)), first)
+
+
+def test_bad_requests_are_explained(backbone):
+    with pytest.raises(ValueError, match="conv1, conv2, conv3"):
+        extract_stages(backbone, stripes(4), stages=["conv9"])
+    with pytest.raises(ValueError, match="no samples"):
+        extract(backbone, stripes(4).take([]))
+    with pytest.raises(ValueError, match="Unknown pooling"):
+        extract(backbone, stripes(4), pool="median")
+
+
+def test_bfloat16_features_stay_close(monkeypatch):
+    monkeypatch.setenv("TL_PRECISION", "float32")
+    backbone, samples = load_backbone("efficientnet_lite0"), stripes(8, size=64)
+    exact = extract(backbone, samples)
+    monkeypatch.setenv("TL_PRECISION", "bfloat16")
+    fast = extract(backbone, samples)
+    cosine = (exact * fast).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)
+    assert cosine.min() > 0.99
+    assert not np.array_equal(exact, fast)  # really another entry

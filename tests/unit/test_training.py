@@ -1,0 +1,377 @@
+"""tl_helpers.training: learns, repeats bit for bit, resumes after a kill, refuses nonsense."""
+
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn import metrics as sk
+
+from tl_helpers import cache, ledger, runtime, training
+from tl_helpers.training import (
+    Recipe,
+    TrainingDiverged,
+    calibration_error,
+    evaluate,
+    fit,
+    predict,
+    rate_at,
+    score,
+    softmax,
+)
+
+from .conftest import small_model, stripes
+
+TRAIN = stripes(64)
+VALIDATION = stripes(32, seed=1, name="stripes/validation")
+SHORT = Recipe(epochs=2, lr=3e-3, batch_size=16)
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns():
+    model = small_model()
+    before = evaluate(model, VALIDATION)["accuracy"]
+    run = fit(model, TRAIN, VALIDATION, Recipe(epochs=8, lr=1e-2, batch_size=16))
+    assert evaluate(model, VALIDATION)["accuracy"] >= max(95, before + 20)
+    assert run.metrics["accuracy"] == pytest.approx(evaluate(model, VALIDATION)["accuracy"])
+    assert [epoch["epoch"] for epoch in run.history] == list(range(1, 9))
+    assert run.history[-1]["train_loss"] < run.history[0]["train_loss"]
+    assert run.seconds == run.history[-1]["seconds"] > 0
+    assert not model.training
+
+
+@pytest.mark.parametrize("change", [{}, {"augment": "flips"}, {"schedule": "step", "layer_decay": 0.5}])
+def test_same_seed_same_bits(change):
+    recipe = dataclasses.replace(SHORT, **change)
+    models = [small_model(dropout=0.2) for _ in range(3)]
+    runs = [
+        fit(model, TRAIN, VALIDATION, recipe, seed=seed, fresh=True)
+        for model, seed in zip(models, (4, 4, 5), strict=True)
+    ]
+    assert same(weights(models[0]), weights(models[1]))
+    assert not same(weights(models[0]), weights(models[2]))
+    drop = [[{k: v for k, v in epoch.items() if k != "seconds"} for epoch in run.history] for run in runs]
+    assert drop[0] == drop[1] != drop[2]
+    assert runs[0].key == runs[1].key != runs[2].key
+
+
+def test_an_identical_run_is_not_computed_twice(monkeypatch):
+    first = small_model()
+    run = fit(first, TRAIN, VALIDATION, SHORT, name="one")
+    monkeypatch.setattr(training, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(training, "run_key", lambda *_: run.key)  # the patch above is a change of code
+    again = small_model()
+    reused = fit(again, TRAIN, VALIDATION, SHORT, name="two")
+    assert (run.reused, reused.reused) == (False, True)
+    assert same(weights(first), weights(again))
+    assert reused.history == run.history
+    assert reused.name == "two"
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_fresh_computes_anyway(how, monkeypatch):
+    fit(small_model(), TRAIN, VALIDATION, SHORT)
+    if how == "environment":
+        monkeypatch.setenv("TL_FRESH", "1")
+        runtime.current.cache_clear()
+    assert not fit(small_model(), TRAIN, VALIDATION, SHORT, fresh=True if how == "argument" else None).reused
+
+
+def test_the_key_follows_code_data_recipe_seed_and_weights(monkeypatch):
+    other_weights = small_model()
+    with torch.no_grad():
+        other_weights.head[1].bias += 1e-6
+    keys = [
+        training.run_key(small_model(), TRAIN, VALIDATION, SHORT, 0),
+        training.run_key(small_model(), TRAIN, VALIDATION, SHORT, 1),
+        training.run_key(small_model(), TRAIN, None, SHORT, 0),
+        training.run_key(small_model(), stripes(64, seed=9), VALIDATION, SHORT, 0),
+        training.run_key(small_model(), TRAIN, VALIDATION, dataclasses.replace(SHORT, lr=1e-4), 0),
+        training.run_key(other_weights, TRAIN, VALIDATION, SHORT, 0),
+        training.run_key(small_model(dropout=0.1), TRAIN, VALIDATION, SHORT, 0),
+    ]
+    monkeypatch.setattr(training.cache, "source_fingerprint", lambda *_: "other code")
+    keys.append(training.run_key(small_model(), TRAIN, VALIDATION, SHORT, 0))
+    assert len(set(keys)) == len(keys)
+
+
+def test_damaged_stored_run_is_computed_again(own_cache):
+    model = small_model()
+    fit(model, TRAIN, VALIDATION, SHORT)
+    path = next((own_cache / "runs").glob("*.tlc"))
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 16
+    path.write_bytes(raw)
+    again = small_model()
+    with pytest.warns(cache.CacheWarning, match="damaged"):
+        run = fit(again, TRAIN, VALIDATION, SHORT)
+    assert not run.reused
+    assert same(weights(model), weights(again))
+
+
+KILLED = """
+    import os, signal, sys
+    from tests.unit.conftest import small_model, stripes
+    from tl_helpers import training
+    training.CHECKPOINT_EVERY = 0.0
+    stop = int(sys.argv[1])
+    def on_epoch(record):
+        if record["epoch"] == stop + 1:  # the checkpoint of epoch `stop` is on the disk
+            os.kill(os.getpid(), signal.SIGKILL)
+    model = small_model(dropout=0.3)
+    training.fit(model, stripes(64), stripes(32, seed=1, name="v"), training.Recipe(
+        epochs=5, lr=3e-3, batch_size=16, augment="flips", keep=sys.argv[2]), seed=3, on_epoch=on_epoch)
+"""
+
+
+@pytest.mark.parametrize(("stop", "keep"), [(1, "last"), (3, "best")])
+def test_killed_and_restarted_ends_with_the_same_bits(own_cache, stop, keep):
+    recipe = Recipe(epochs=5, lr=3e-3, batch_size=16, augment="flips", keep=keep)
+    validation = stripes(32, seed=1, name="v")
+    whole = small_model(dropout=0.3)
+    run = fit(whole, TRAIN, validation, recipe, seed=3)
+    cache.shared("runs").drop(run.key)
+
+    root = Path(__file__).parents[2]
+    code = textwrap.dedent(KILLED)
+    killed = subprocess.run([sys.executable, "-c", code, str(stop), keep], cwd=root, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((own_cache / "checkpoints").glob("*.tlc"))) == 1
+
+    epochs = []
+    resumed = small_model(dropout=0.3)
+    rerun = fit(resumed, TRAIN, validation, recipe, seed=3, on_epoch=lambda epoch: epochs.append(epoch["epoch"]))
+    assert epochs == list(range(stop + 1, 6))  # it did go on, not start again
+    assert same(weights(whole), weights(resumed))
+    assert [e["train_loss"] for e in rerun.history] == [e["train_loss"] for e in run.history]
+    assert rerun.metrics == run.metrics
+    assert not list((own_cache / "checkpoints").glob("*.tlc"))
+
+
+def test_interrupt_is_noted_and_the_next_run_goes_on(monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0.0)
+    recipe = dataclasses.replace(SHORT, epochs=4)
+
+    def interrupt(epoch):
+        if epoch["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model(), TRAIN, VALIDATION, recipe, on_epoch=interrupt)
+    note = ledger.default().records("unfinished run")[-1]
+    assert note["why"] == "KeyboardInterrupt"
+    assert len(note["history"]) == 3
+    resumed, whole = small_model(), small_model()
+    fit(resumed, TRAIN, VALIDATION, recipe)
+    fit(whole, TRAIN, VALIDATION, recipe, fresh=True)
+    assert same(weights(resumed), weights(whole))
+
+
+def test_stop_from_outside_is_not_stored(own_cache):
+    run = fit(small_model(), TRAIN, VALIDATION, SHORT, on_epoch=lambda epoch: False)
+    assert len(run.history) == 1
+    assert not list((own_cache / "runs").glob("*.tlc"))
+
+
+def test_full_disk_loses_nothing(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    model = small_model()
+    with pytest.warns(UserWarning, match="No space left"):
+        run = fit(model, TRAIN, VALIDATION, SHORT)
+    assert len(run.history) == 2
+
+
+def test_divergence_names_the_rate():
+    with pytest.raises(TrainingDiverged, match="1e\\+30"):
+        fit(small_model(), TRAIN, VALIDATION, Recipe(epochs=2, lr=1e30, warmup=0))
+    assert ledger.default().records("unfinished run")[-1]["why"] == "TrainingDiverged"
+
+
+def test_early_stopping_keeps_the_best_epoch():
+    model = small_model()
+    recipe = Recipe(epochs=30, lr=1e-2, batch_size=16, schedule="constant", patience=2, keep="best")
+    run = fit(model, TRAIN, VALIDATION, recipe)
+    accuracies = [epoch["validation_accuracy"] for epoch in run.history]
+    assert len(accuracies) < 30
+    assert run.metrics["accuracy"] == max(accuracies)
+    assert evaluate(model, VALIDATION)["accuracy"] == pytest.approx(max(accuracies))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0), ("lr", 0.0), ("lr", math.nan), ("lr", math.inf), ("batch_size", 1), ("weight_decay", -1.0),
+        ("schedule", "linear"), ("warmup", 1.0), ("layer_decay", 0.0), ("label_smoothing", 1.0),
+        ("augment", "mixup"), ("patience", 0), ("keep", "first"),
+    ],
+)  # fmt: skip
+def test_recipes_that_cannot_be(field, value):
+    with pytest.raises(ValueError, match=f"Recipe: {field}"):
+        Recipe(**{field: value})
+
+
+def test_fits_that_cannot_be():
+    with pytest.raises(ValueError, match="head has 3 outputs"):
+        fit(small_model(classes=3), TRAIN, VALIDATION, SHORT)
+    with pytest.raises(ValueError, match="out of range"):
+        fit(small_model(), TRAIN, VALIDATION, dataclasses.replace(SHORT, freeze_depth=9))
+    with pytest.raises(ValueError, match="one class"):
+        fit(small_model(), TRAIN.take(range(0, 20, 2)), VALIDATION, SHORT)
+    with pytest.raises(ValueError, match="two or more"):
+        fit(small_model(), TRAIN.take([0]), VALIDATION, SHORT)
+    with pytest.raises(ValueError, match="validation"):
+        fit(small_model(), TRAIN, None, dataclasses.replace(SHORT, keep="best"))
+    broken = small_model()
+    broken.head[1].bias.data[0] = math.nan
+    with pytest.raises(ValueError, match="NaN"):
+        fit(broken, TRAIN, VALIDATION, SHORT)
+
+
+def test_shared_rows_are_leakage():
+    pool = {"pool": "p"}
+    with pytest.raises(ValueError, match="leakage"):
+        fit(small_model(), dataclasses.replace(TRAIN, **pool), dataclasses.replace(VALIDATION, **pool), SHORT)
+
+
+def test_odd_last_batch_of_one_is_dropped():
+    run = fit(small_model(), stripes(33), None, Recipe(epochs=1, batch_size=16))
+    assert math.isfinite(run.history[0]["train_loss"])
+
+
+def test_flips_are_the_eight_exact_views():
+    image = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
+    torch.manual_seed(0)
+    views = training._augment(image.expand(400, -1, -1, -1), "flips")
+    want = {torch.rot90(flip, k, (2, 3)).numpy().tobytes() for flip in (image, image.flip(3)) for k in range(4)}
+    assert {view.numpy().tobytes() for view in views} == want
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
+def test_rates_warm_up_and_stay_in_range(schedule):
+    recipe = Recipe(schedule=schedule, warmup=0.2)
+    rates = [rate_at(step, 100, recipe) for step in range(100)]
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20] == max(rates) == 1.0
+    assert all(0 < rate <= 1 for rate in rates)
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[-1] == pytest.approx({"constant": 1, "cosine": 0, "step": 0.1}[schedule], abs=1e-3)
+
+
+def test_cosine_equals_torchs():
+    recipe = Recipe(warmup=0.0, lr=1.0)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
+    for step in range(50):
+        assert rate_at(step, 50, recipe) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-6)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_predictions_are_kept_by_weights(own_cache):
+    model = small_model()
+    first = predict(model, VALIDATION)
+    assert first.shape == (32, 2)
+    assert np.array_equal(predict(model, VALIDATION), first)
+    with torch.no_grad():
+        model.head[1].bias += 1
+    assert not np.array_equal(predict(model, VALIDATION), first)
+    assert len(list((own_cache / "predictions").glob("*.tlc"))) == 2
+
+
+probabilities = hnp.arrays(float, st.tuples(st.integers(4, 40), st.integers(2, 4)), elements=st.floats(-5, 5)).map(
+    softmax
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(p=probabilities, data=st.data())
+def test_score_agrees_with_scikit_learn(p, data):
+    n, classes = p.shape
+    labels = np.array(data.draw(st.lists(st.integers(0, classes - 1), min_size=n, max_size=n)))
+    got = score(labels, p)
+    assert got["accuracy"] == pytest.approx(100 * (p.argmax(1) == labels).mean())
+    assert 0 <= got["calibration_error"] <= 100
+    if len(np.unique(labels)) == classes:
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert got["balanced_accuracy"] == pytest.approx(100 * sk.balanced_accuracy_score(labels, p.argmax(1)))
+        assert 0 <= got["auc"] <= 100
+
+
+def test_calibration_error_by_hand():
+    p = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.35, 0.65]])
+    labels = np.array([0, 1, 1, 1])
+    # bins of a tenth: (0.8, 0.9] holds two, half right; (0.5, 0.6] one, right; (0.6, 0.7] one, right
+    want = 0.5 * abs(0.5 - 0.9) + 0.25 * abs(1 - 0.6) + 0.25 * abs(1 - 0.65)
+    assert calibration_error(labels, p, bins=10) == pytest.approx(want)
+
+
+@pytest.mark.parametrize(
+    ("labels", "p", "says"),
+    [
+        ([], np.zeros((0, 2)), "0 labels"),
+        ([0], np.array([0.5]), "shape"),
+        ([0, 1], np.array([[0.5, 0.5], [math.nan, 0.5]]), "NaN"),
+        ([0, 2], np.full((2, 2), 0.5), "2 classes"),
+    ],
+)
+def test_scores_that_cannot_be(labels, p, says):
+    with pytest.raises(ValueError, match=says):
+        score(np.array(labels, dtype=int), p)
+
+
+def test_one_class_among_the_labels_has_no_auc():
+    assert math.isnan(score(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]]))["auc"])
+
+
+def test_ledger_holds_the_run():
+    run = fit(small_model(), TRAIN, VALIDATION, SHORT, name="kept")
+    row = ledger.default().frame("run").iloc[-1]
+    assert row["name"] == "kept"
+    assert row["metrics.accuracy"] == run.metrics["accuracy"]
+    assert row["config.lr"] == SHORT.lr
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(own_cache):
+    """The loop under torchrun, which `accelerate launch` calls: both processes finish, one ledger record, one stored run."""
+    root = Path(__file__).parents[2]
+    script = own_cache.parent / "together.py"
+    script.write_text(
+        "from tests.unit.conftest import small_model, stripes\n"
+        "from tl_helpers.training import Recipe, fit\n"
+        "model = small_model()\n"
+        "run = fit(model, stripes(64), stripes(32, seed=1, name='v'), Recipe(epochs=6, lr=1e-2, batch_size=8))\n"
+        "print(run.metrics['accuracy'])\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    here = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    here |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=root, env=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    answers = [float(line) for line in done.stdout.splitlines() if line.strip()]
+    assert len(answers) == 2
+    assert answers[0] == answers[1] > 80
+    assert len(ledger.default().records("run")) == 1
