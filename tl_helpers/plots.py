@@ -42,13 +42,12 @@ _METHOD_COLOURS = {
     "majority": "grey", "published": "grey",
 }  # fmt: skip
 
-FRACTIONS = (
+PERCENT = (
     "accuracy",
     "f1",
     "auc",
     "calibration_error",
-    "ece",
-)  # metrics in 0..1 that tables show in percent
+)  # endings of metric names that `training.score` gives in percent
 
 Interval = Literal["sd", "95"]
 
@@ -128,17 +127,19 @@ def need(frame: pd.DataFrame, *columns: str | None) -> None:
         raise ValueError("the frame has no rows: there are no runs to show yet")
 
 
-def scale_of(values: pd.Series, unit: str, scale: float | None) -> float:
-    """Factor from stored to shown values: 100 for fractions shown in %, else 1; percentages are not scaled twice."""
-    if scale is None:
-        scale = 100.0 if unit == "%" else 1.0
-    largest = float(np.nanmax(np.abs(values))) if values.notna().any() else 0.0
-    if unit == "%" and scale == 100 and largest > 1.5:
+def need_percent(values: Iterable[float], unit: str, name: str) -> None:
+    """Raise ValueError where fractions would be shown as percentages: unit "%", but every value lies within [0, 1].
+
+    Calibration errors may be that small, so they pass.
+    """
+    values = np.asarray(list(values), dtype=float)
+    values = values[np.isfinite(values)]
+    small = len(values) > 0 and values.min() >= 0 and values.max() <= 1
+    if unit == "%" and small and not name.lower().endswith("calibration_error"):
         raise ValueError(
-            f"{values.name!r} holds values up to {largest:g}, which would be shown as {largest * 100:g} %: "
-            "pass scale=1 if the column is in percent already"
+            f"{name!r} holds values from {values.min():g} to {values.max():g} and is to be shown in %: that looks like "
+            "fractions: multiply by 100, or pass unit='' if they are no percentages"
         )
-    return float(scale)
 
 
 def aggregate(frame: pd.DataFrame, by: Sequence[str], value: str, interval: Interval = "sd") -> pd.DataFrame:
@@ -155,6 +156,11 @@ def aggregate(frame: pd.DataFrame, by: Sequence[str], value: str, interval: Inte
         n = table["n"].where(table["n"] > 1)
         table["spread"] = table["spread"] * stats.t.ppf(0.975, n - 1) / np.sqrt(n)
     return table
+
+
+def unit_of(metric: str) -> str:
+    """The sign % for the metrics that the package gives in percent (`PERCENT`), else no unit."""
+    return "%" if metric.lower().endswith(PERCENT) else ""
 
 
 def interval_name(interval: Interval) -> str:
@@ -195,7 +201,6 @@ def learning_curves(
     *,
     log_x: bool = True,
     unit: str = "%",
-    scale: float | None = None,
     interval: Interval = "sd",
     references: Mapping[str, float] | None = None,
     title: str | None = None,
@@ -208,16 +213,15 @@ def learning_curves(
     Parameters
     ----------
     frame : one row per run, with columns `x` (numeric), `y` and `series`
-    unit, scale : fractions are shown in % by default; `unit=""` shows them unscaled
+    unit : of `y`; values are drawn as they are, and with "%" they have to be in percent
     references : name -> value in the unit shown, drawn as dashed lines (majority class, published numbers)
 
     Raises
     ------
-    ValueError : empty frame, missing column, values that are in percent already
+    ValueError : empty frame, missing column, fractions where percentages are due
     """
     need(frame, x, y, series)
-    factor = scale_of(frame[y], unit, scale)
-    frame = frame.assign(**{y: frame[y] * factor})
+    need_percent(frame[y], unit, y)
     ax = _new_axes(ax)
     groups = [(y, frame)] if series is None else list(frame.groupby(series, sort=False, observed=True))
     palette = colours(name for name, _ in groups)
@@ -265,7 +269,6 @@ def bars(
     series: str = "method",
     *,
     unit: str = "%",
-    scale: float | None = None,
     interval: Interval = "sd",
     references: Mapping[str, float] | None = None,
     title: str | None = None,
@@ -277,8 +280,7 @@ def bars(
     Bars start at 0. With `low` above 0 dots are drawn instead: the length of a cut bar would mislead.
     """
     need(frame, value, series)
-    factor = scale_of(frame[value], unit, scale)
-    frame = frame.assign(**{value: frame[value] * factor})
+    need_percent(frame[value], unit, value)
     table = aggregate(frame, [series], value, interval)
     palette = colours(table[series])
     ax = _new_axes(ax, height=1.5 + 0.5 * len(table) + (0.5 if references else 0))
@@ -315,7 +317,6 @@ def stage_curve(
     series: str | None = None,
     *,
     unit: str = "%",
-    scale: float | None = None,
     interval: Interval = "sd",
     references: Mapping[str, float] | None = None,
     title: str | None = None,
@@ -323,8 +324,7 @@ def stage_curve(
 ) -> Axes:
     """`y` for each stage of a backbone, stages in the order of the frame (input first), spread as error bars."""
     need(frame, x, y, series)
-    factor = scale_of(frame[y], unit, scale)
-    frame = frame.assign(**{y: frame[y] * factor})
+    need_percent(frame[y], unit, y)
     stages = list(dict.fromkeys(frame[x]))
     at = {stage: k for k, stage in enumerate(stages)}
     ax = _new_axes(ax)
@@ -371,17 +371,17 @@ def history(runs: Any, metrics: Sequence[str] = ("loss", "accuracy"), *, title: 
     _, axes = plt.subplots(1, len(found), figsize=(WIDTH, 3.3), layout="constrained", squeeze=False)
     palette = colours(named)
     for ax, metric in zip(axes[0], found, strict=True):
-        percent = metric.lower().endswith(FRACTIONS)
+        unit = unit_of(metric)
         for name, records in named.items():
             for part, line in (("train", "--"), ("validation", "-")):
                 curve = _curve(records, metric, part)
                 if curve:
                     epochs, values = np.array(curve).T
+                    need_percent(values, unit, metric)
                     label = f"{name}, {part}" if len(named) > 1 else part
-                    shown = values * 100 if percent else values
-                    ax.plot(epochs, shown, line, marker="o", markersize=3.5, color=palette[name], label=label)
+                    ax.plot(epochs, values, line, marker="o", markersize=3.5, color=palette[name], label=label)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(xlabel="epoch", ylabel=_axis_name(metric, "%" if percent else ""))
+        ax.set(xlabel="epoch", ylabel=_axis_name(metric, unit))
         ax.set_title(f"{metric.replace('_', ' ').capitalize()} per epoch")
         ax.legend()
     if title:
@@ -590,24 +590,20 @@ def _leading(value: float) -> int:
 
 
 def result_table(
-    frame: pd.DataFrame,
-    by: Sequence[str] = ("method",),
-    metrics: Sequence[str] = ("accuracy",),
-    *,
-    scale: Mapping[str, float] | None = None,
+    frame: pd.DataFrame, by: Sequence[str] = ("method",), metrics: Sequence[str] = ("accuracy",)
 ) -> pd.DataFrame:
     """Table of 'mean ± standard deviation (runs)' per combination of `by`, in the order of the frame.
 
-    Accuracies, F1, AUC and calibration errors (`FRACTIONS`, or a name that ends in one of them) are shown in %, others
-    (seconds, losses, counts) as they are; `scale` (metric -> factor) says otherwise: `scale={"accuracy": 1}`.
+    Values are shown as they are. Columns whose name ends as one of `PERCENT` are labelled with %, and are refused if
+    they hold fractions.
     """
     by, metrics = list(by), list(metrics)
     need(frame, *by, *metrics)
     columns = {}
     for metric in metrics:
-        unit = "%" if metric.lower().endswith(FRACTIONS) else ""
-        factor = scale_of(frame[metric], unit, (scale or {}).get(metric))
-        table = aggregate(frame.assign(**{metric: frame[metric] * factor}), by, metric)
+        unit = unit_of(metric)
+        need_percent(frame[metric], unit, metric)
+        table = aggregate(frame, by, metric)
         name = _axis_name(metric, unit)
         columns[name] = [mean_text(m, s, int(n)) for m, s, n in table[["mean", "spread", "n"]].itertuples(index=False)]
         keys = table[by]

@@ -142,7 +142,6 @@ def explore(
     value: str = "accuracy",
     spread: plots.Interval = "sd",
     unit: str = "%",
-    scale: float | None = None,
     kind: Literal["bars", "curves"] = "bars",
     x: str | None = None,
     title: str = "",
@@ -158,13 +157,12 @@ def explore(
     controls : column -> label with unit, at most three ({"labels": "labelled cells"}); numbers become a slider, names a
         drop-down list
     series : column whose values are drawn side by side (None: a single series)
-    value, unit, scale : what is drawn; with unit "%" fractions are multiplied by 100 (scale=1: in percent already)
+    value, unit : what is drawn, as it is; with unit "%" the values have to be in percent
     spread : "sd" (standard deviation over runs) or "95" (95 % interval of the mean); the control says which
     kind : "bars" (one bar per series) or "curves" (a line per series over the control `x`, by default the first one)
     references : name -> value in the unit shown, for lines that are not our runs
     start : control -> value at the start (default: the middle)
-    live : called with the controls' values by keyword; returns the value (in the column's own scale) or series ->
-        value.
+    live : called with the controls' values by keyword; returns the value (in the unit shown) or series -> value.
         A parameter named `progress` receives a function: `progress("epoch 2 of 5")`. It runs in a thread of the kernel,
         so it must seed what it draws and must not rely on cells that run at the same time.
 
@@ -174,14 +172,15 @@ def explore(
 
     Raises
     ------
-    ValueError : empty frame, unknown column, no or more than three controls, unknown kind, values in percent already
+    ValueError : empty frame, unknown column, no or more than three controls, unknown kind,
+        fractions where percentages are due
 
     Examples
     --------
     >>> explore(ledger.frame("run"), {"labels": "labelled cells"}, value="accuracy")     # doctest: +SKIP
     """
     grid, values = grid_of(
-        frame, controls, series=series, value=value, spread=spread, unit=unit, scale=scale, kind=kind, x=x,
+        frame, controls, series=series, value=value, spread=spread, unit=unit, kind=kind, x=x,
         title=title, references=references,
     )  # fmt: skip
     chosen = [_start(name, column, start) for name, column in zip(controls, values, strict=True)]
@@ -202,7 +201,6 @@ def grid_of(
     value: str,
     spread: plots.Interval,
     unit: str,
-    scale: float | None,
     kind: str,
     x: str | None,
     title: str,
@@ -220,12 +218,12 @@ def grid_of(
     if kind not in ("bars", "curves"):
         raise ValueError(f"kind is 'bars' or 'curves', not {kind!r}")
     plots.need(frame, *controls, series, value)
-    factor = plots.scale_of(frame[value], unit, scale)
+    plots.need_percent(frame[value], unit, value)
     by = [*controls, *([series] if series is not None else [])]
     frame = frame[[*by, value]].dropna()
     if frame.empty:
         raise ValueError(f"every row lacks a value in one of {', '.join([*by, value])}: nothing to show")
-    frame = frame.assign(**{value: frame[value].astype(float) * factor})
+    frame = frame.assign(**{value: frame[value].astype(float)})
     columns = [_values(frame[c]) for c in controls]
     names = [value.replace("_", " ")] if series is None else list(dict.fromkeys(frame[series]))
     x_at = _x_index(controls, columns, x) if kind == "curves" else None
@@ -243,7 +241,6 @@ def grid_of(
         "title": title,
         "value": value.replace("_", " "),
         "unit": unit,
-        "factor": factor,
         "spread": plots.interval_name(spread),
         "controls": [
             {"label": label, "values": [plots.number(v) for v in column]}
@@ -323,13 +320,14 @@ def _checked(values: Any, grid: dict[str, Any]) -> dict[str, float]:
         only = grid["series"][0]["name"] if len(grid["series"]) == 1 else "live"
         values = {only: values}
     try:
-        numbers = {str(name): float(v) * grid["factor"] for name, v in values.items()}
+        numbers = {str(name): float(v) for name, v in values.items()}
     except (TypeError, ValueError):
         raise ValueError(
             f"the live function returned {values!r}: it has to return a number or a mapping series -> number"
         ) from None
     if not numbers or not all(map(math.isfinite, numbers.values())):
         raise ValueError(f"the live function returned {values!r}, which is not finite: nothing can be drawn")
+    plots.need_percent(numbers.values(), grid["unit"], "the live result")
     return {name: _short(v) for name, v in numbers.items()}
 
 

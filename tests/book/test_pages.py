@@ -68,6 +68,7 @@ def test_chapter_is_built_with_its_outputs(site: str, page: Page, path: str):
     name = path.removeprefix("notebooks/").removesuffix(".html")
     screenshot(page, f"chapter-{name}")
     page.set_viewport_size(PHONE)
+    page.wait_for_timeout(600)  # the side bars slide out
     screenshot(page, f"chapter-{name}-phone")
 
 

@@ -10,6 +10,7 @@ import tomllib
 import anywidget
 import ipywidgets
 import pytest
+import vendor
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -120,11 +121,6 @@ def test_widget_manager_of_the_built_book_fits_ipywidgets():
 
 def test_anywidget_script_of_the_built_book_is_the_installed_one():
     """The script is copied from the pip package, so its version is the one that wrote the widgets' state."""
-    sys.path.insert(0, str(ROOT / "book" / "_tools"))
-    try:
-        import vendor
-    finally:
-        sys.path.pop(0)
     script = vendor.anywidget_script()
     assert script.is_file()
     assert "anywidget" in {target.removesuffix(".js") for _, target in vendor.plan(ROOT / "node_modules")}

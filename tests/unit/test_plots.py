@@ -26,10 +26,10 @@ def close_figures():
 
 @pytest.fixture
 def runs():
-    """Two methods, three label counts, three seeds; accuracy in 0..1."""
+    """Two methods, three label counts, three seeds; accuracy in percent."""
     rows = [
-        {"method": m, "labels": n, "seed": s, "accuracy": base + 0.02 * k + 0.01 * s, "seconds": 10.0 * n + s}
-        for m, base in (("frozen features", 0.8), ("from scratch", 0.6))
+        {"method": m, "labels": n, "seed": s, "accuracy": base + 2.0 * k + s, "seconds": 10.0 * n + s}
+        for m, base in (("frozen features", 80.0), ("from scratch", 60.0))
         for k, n in enumerate((20, 100, 1000))
         for s in range(3)
     ]
@@ -100,7 +100,7 @@ def test_bars_that_do_not_begin_at_zero_become_dots(runs):
 
 
 def test_stage_curve_keeps_the_order_of_the_stages():
-    frame = pd.DataFrame({"stage": ["stem", "block 1", "head"] * 2, "accuracy": [0.7, 0.8, 0.75] * 2})
+    frame = pd.DataFrame({"stage": ["stem", "block 1", "head"] * 2, "accuracy": [70.0, 80.0, 75.0] * 2})
     ax = plots.stage_curve(frame)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["stem", "block 1", "head"]
     assert _complete(ax)
@@ -115,7 +115,7 @@ class _Run:
 
 def test_history_shows_training_and_validation_of_each_metric():
     records = [
-        {"epoch": e, "train_loss": 1 / e, "validation_loss": 2 / e, "validation_accuracy": 0.5 + 0.1 * e}
+        {"epoch": e, "train_loss": 1 / e, "validation_loss": 2 / e, "validation_accuracy": 50.0 + 10 * e}
         for e in (1, 2)
     ]
     loss, accuracy = plots.history(_Run("probe", history=records))
@@ -176,8 +176,20 @@ def test_empty_frame_and_missing_column_are_told(draw, runs):
         draw(runs.assign(stage=1).iloc[:0])
 
 
-def test_percentages_are_not_scaled_twice(runs):
-    with pytest.raises(ValueError, match="scale=1"):
-        plots.learning_curves(runs.assign(accuracy=runs.accuracy * 100))
-    ax = plots.learning_curves(runs.assign(accuracy=runs.accuracy * 100), scale=1)
-    assert max(ax.lines[1].get_ydata()) == pytest.approx(85)
+@pytest.mark.parametrize("draw", [plots.learning_curves, plots.bars, plots.stage_curve, plots.result_table])
+def test_fractions_are_not_shown_as_percentages(draw, runs):
+    with pytest.raises(ValueError, match="looks like fractions: multiply by 100"):
+        draw(runs.assign(stage="stem", accuracy=runs.accuracy / 100))
+
+
+def test_fractions_in_a_history_are_refused():
+    with pytest.raises(ValueError, match="looks like fractions"):
+        plots.history({"probe": [{"epoch": 1, "validation_accuracy": 0.5}]})
+
+
+def test_small_numbers_that_are_no_fractions_pass(runs):
+    """A calibration error below one point, and values with another unit than %."""
+    small = runs.assign(calibration_error=0.5, gap=0.01 * runs.accuracy)
+    assert plots.result_table(small, metrics=["calibration_error"]).iloc[0, 0] == "0.5 ± 0.0 (9)"
+    ax = plots.learning_curves(small, y="gap", unit="")
+    assert max(ax.lines[1].get_ydata()) == pytest.approx(0.85)

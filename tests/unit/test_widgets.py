@@ -19,8 +19,8 @@ LABELS = {"labels": "labelled cells"}
 def runs():
     """Two methods x three label counts x two rates x two seeds; one combination missing."""
     rows = [
-        {"method": m, "labels": n, "rate": rate, "seed": s, "accuracy": base + 0.02 * k + 0.02 * s, "head": head}
-        for m, base in (("frozen features", 0.8), ("from scratch", 0.6))
+        {"method": m, "labels": n, "rate": rate, "seed": s, "accuracy": base + 2.0 * k + 2.0 * s, "head": head}
+        for m, base in (("frozen features", 80.0), ("from scratch", 60.0))
         for k, n in enumerate((20, 100, 1000))
         for rate, head in ((1e-3, "linear"), (1e-5, "kNN"))
         for s in range(2)
@@ -41,7 +41,7 @@ def test_seeds_are_averaged_and_missing_combinations_are_null(runs):
     assert [s["name"] for s in grid["series"]] == ["frozen features", "from scratch"]
     assert grid["cells"][1] is None  # from scratch at 20 labels
     mean, spread, n = grid["cells"][0]
-    values = 100 * runs.query("method == 'frozen features' and labels == 20").accuracy
+    values = runs.query("method == 'frozen features' and labels == 20").accuracy
     assert (mean, n) == (pytest.approx(values.mean()), 4)
     assert spread == pytest.approx(values.std(), rel=1e-4)
     assert grid["spread"] == "standard deviation over runs"
@@ -102,7 +102,7 @@ def test_curves_need_numbers_on_the_axis(runs):
 def test_one_series_and_values_without_unit(runs):
     grid = widgets.explore(runs, LABELS, series=None, value="rate", unit="").view.grid
     assert [s["name"] for s in grid["series"]] == ["rate"]
-    assert grid["factor"] == 1
+    assert grid["cells"][0][0] == pytest.approx(runs.query("labels == 20").rate.mean(), rel=1e-4)
     assert len(grid["cells"]) == 3
 
 
@@ -125,11 +125,11 @@ def test_mistakes_are_told_in_plain_words(runs, change, message):
         widgets.explore(arguments.pop("frame"), arguments.pop("controls"), **arguments)
 
 
-def test_only_missing_values_and_percent_twice_are_refused(runs):
+def test_only_missing_values_and_fractions_are_refused(runs):
     with pytest.raises(ValueError, match="nothing to show"):
         widgets.explore(runs.assign(accuracy=np.nan), LABELS)
-    with pytest.raises(ValueError, match="scale=1"):
-        widgets.explore(runs.assign(accuracy=runs.accuracy * 100), LABELS)
+    with pytest.raises(ValueError, match="looks like fractions"):
+        widgets.explore(runs.assign(accuracy=runs.accuracy / 100), LABELS)
 
 
 # ---- live runs
@@ -142,7 +142,7 @@ def _sent(explorer, monkeypatch):
 
 
 def test_a_ping_is_answered_only_where_there_is_something_to_run(runs, monkeypatch):
-    with_live = widgets.explore(runs, LABELS, live=lambda labels: 0.5)
+    with_live = widgets.explore(runs, LABELS, live=lambda labels: 50.0)
     without = widgets.explore(runs, LABELS)
     for explorer, expected in ((with_live, [{"type": "pong"}]), (without, [])):
         messages = _sent(explorer, monkeypatch)
@@ -151,13 +151,13 @@ def test_a_ping_is_answered_only_where_there_is_something_to_run(runs, monkeypat
     assert without.run() is None
 
 
-def test_a_live_result_is_scaled_and_stored_with_its_setting(runs):
+def test_a_live_result_is_stored_with_its_setting(runs):
     calls = []
 
     def live(labels, progress):
         calls.append(labels)
         progress("epoch 1 of 1")
-        return {"frozen features": 0.875}
+        return {"frozen features": 87.5}
 
     explorer = widgets.explore(runs, LABELS, live=live)
     _wait(explorer.run())
@@ -172,7 +172,7 @@ def test_a_live_result_is_scaled_and_stored_with_its_setting(runs):
 
 def test_a_click_runs_the_setting_that_it_saw(runs):
     calls = []
-    explorer = widgets.explore(runs, LABELS, live=lambda labels: calls.append(labels) or 0.5)
+    explorer = widgets.explore(runs, LABELS, live=lambda labels: calls.append(labels) or 50.0)
     explorer.view._handle_custom_msg({"type": "run", "at": [2]}, [])
     for thread in threading.enumerate():
         if thread.name == "tl-live-run":
@@ -183,7 +183,7 @@ def test_a_click_runs_the_setting_that_it_saw(runs):
 
 def test_a_second_click_while_one_runs_is_ignored_and_the_kernel_stays_free(runs):
     go = threading.Event()
-    explorer = widgets.explore(runs, LABELS, live=lambda labels: go.wait(5) and 0.5)
+    explorer = widgets.explore(runs, LABELS, live=lambda labels: go.wait(5) and 50.0)
     first = explorer.run()
     assert explorer.view.status["state"] == "running"
     assert explorer.run() is None
@@ -199,7 +199,7 @@ def test_an_exception_is_shown_with_what_to_do_and_the_next_run_works(runs):
     def live(labels):
         if fail.pop():
             raise RuntimeError("no such features on disk")
-        return 0.5
+        return 50.0
 
     explorer = widgets.explore(runs, LABELS, live=live)
     _wait(explorer.run())
@@ -219,6 +219,14 @@ def test_a_live_result_that_cannot_be_drawn_is_told(runs, result):
     _wait(explorer.run())
     assert explorer.view.status["state"] == "failed"
     assert "the live function returned" in explorer.view.status["text"]
+
+
+def test_a_live_fraction_is_not_drawn_as_a_percentage(runs):
+    explorer = widgets.explore(runs, LABELS, live=lambda labels: 0.875)
+    _wait(explorer.run())
+    assert explorer.view.status["state"] == "failed"
+    assert "looks like fractions: multiply by 100" in explorer.view.status["text"]
+    assert explorer.view.live == []
 
 
 def test_viewers_without_widgets_see_a_table(runs):

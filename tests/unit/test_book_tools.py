@@ -1,0 +1,170 @@
+"""The book's own tools: timing of phases, execution of chapters, the status page, alt texts, scripts on the pages."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from types import SimpleNamespace
+
+import alt_text
+import execute
+import nbformat
+import offline_pages
+import phase
+import pytest
+import status_page
+from docutils import nodes
+
+CLAIM = {"statement": "a beats b", "rule": "mean at least +0", "seeds": 3}
+CLAIM |= {"held": True, "difference": 2.0, "low": 1.0, "high": 3.0}
+
+
+def record(chapter: str, time: str, cold: bool, seconds: float = 10.0, claims=(CLAIM,)) -> dict:
+    fields = {"chapter": chapter, "time": time, "cold": cold, "seconds": seconds, "claims": list(claims)}
+    return fields | {"device": "cpu", "threads": 1, "versions": {"python": "3.11"}}
+
+
+# ---- phases ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    monkeypatch.setattr(phase, "TABLE", tmp_path / "phases.tsv")
+    monkeypatch.setattr(phase, "LOGS", tmp_path / "logs")
+    return tmp_path
+
+
+def test_a_phase_is_timed_logged_and_its_exit_code_handed_on(build, capfd):
+    good = phase.run("good", [sys.executable, "-c", "print('hello')"])
+    bad = phase.run("bad", [sys.executable, "-c", "import sys; print('oh', file=sys.stderr); sys.exit(3)"])
+    assert (good, bad) == (0, 3)
+    assert (build / "logs" / "good.log").read_text() == "hello\n"
+    assert (build / "logs" / "bad.log").read_text() == "oh\n"
+    rows = phase.latest()
+    assert rows["good"][1] == "0"
+    assert rows["bad"][1] == "3"
+    assert "hello" in capfd.readouterr().out
+
+
+def test_summary_ends_with_the_last_line_of_each_pytest(build, capsys):
+    phase.run("unit", [sys.executable, "-c", "print('==== 3 passed, 1 skipped in 0.12s ====\\nbye')"])
+    capsys.readouterr()
+    phase.summary(["install", "unit"])
+    out = capsys.readouterr().out
+    assert "not run on this machine" in out
+    assert out.rstrip().endswith("==== 3 passed, 1 skipped in 0.12s ====")
+
+
+# ---- execution -------------------------------------------------------------------------------------------------------
+
+
+def write_notebook(path, *sources: str):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.mark.slow
+def test_chapters_run_in_their_folder_and_only_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(execute, "CACHE", tmp_path / "cache")
+    path = write_notebook(tmp_path / "a.ipynb", "from pathlib import Path", "Path('seen').touch(); 1 + 1")
+    assert asyncio.run(execute.execute_all([path], jobs=2, timeout=60)) == []
+    assert (tmp_path / "seen").exists()
+    assert execute.is_cached(execute.get_cache(execute.CACHE), path)
+    capsys.readouterr()
+    assert asyncio.run(execute.execute_all([path], jobs=2, timeout=60)) == []
+    assert "1 of 1 chapters are in the cache" in capsys.readouterr().out
+    write_notebook(path, "2 + 2")
+    assert not execute.is_cached(execute.get_cache(execute.CACHE), path)
+
+
+@pytest.mark.slow
+def test_a_failing_chapter_is_reported_with_its_traceback_and_the_others_still_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "CACHE", tmp_path / "cache")
+    bad = write_notebook(tmp_path / "bad.ipynb", "def broken():\n    return 1 / 0", "broken()")
+    good = write_notebook(tmp_path / "good.ipynb", "1 + 1")
+    errors = asyncio.run(execute.execute_all([bad, good], jobs=2, timeout=60))
+    assert len(errors) == 1
+    assert "bad.ipynb" in errors[0]
+    assert "ZeroDivisionError" in errors[0]
+    assert "broken()" in errors[0]
+    cache = execute.get_cache(execute.CACHE)
+    assert execute.is_cached(cache, good)
+    assert not execute.is_cached(cache, bad)
+
+
+# ---- status page -----------------------------------------------------------------------------------------------------
+
+
+def test_chapters_come_from_the_table_of_contents_in_its_order(tmp_path):
+    toc = tmp_path / "_toc.yml"
+    toc.write_text(
+        "root: book/index\nparts:\n- chapters:\n  - file: notebooks/02_b\n    sections:\n    - file: notebooks/03_c.ipynb\n"
+        "- chapters:\n  - file: book/glossary\n  - file: notebooks/01_a\n"
+    )
+    assert status_page.chapters_in(toc) == ["notebooks/02_b", "notebooks/03_c", "notebooks/01_a"]
+
+
+def test_newest_cold_and_warm_run_are_shown_and_unknown_chapters_ignored():
+    records = [
+        record("01_a", "2026-01-02T00:00:00", cold=True, seconds=200),
+        record("01_a", "2026-01-01T00:00:00", cold=True, seconds=300),
+        record("01_a", "2026-01-03T00:00:00", cold=False, seconds=20),
+        record("99_z", "2026-01-03T00:00:00", cold=False),
+    ]
+    (status,) = status_page.summarise(["notebooks/01_a"], records)
+    assert (status.cold["seconds"], status.warm["seconds"]) == (200, 20)
+    assert status.newest is status.warm
+    assert status.passed
+
+
+def test_a_chapter_without_a_record_says_so_and_did_not_pass():
+    (status,) = status_page.summarise(["notebooks/01_a"], [])
+    assert not status.passed
+    assert status_page.NOT_RUN in status_page.chapter_table([status]).astext()
+
+
+def test_a_failed_claim_and_a_missed_budget_show():
+    failed = CLAIM | {"held": False}
+    runs = [record("01_a", "2026-01-01T00:00:00", cold=True, seconds=241, claims=[CLAIM, failed])]
+    statuses = status_page.summarise(["notebooks/01_a"], runs)
+    text = status_page.chapter_table(statuses).astext()
+    assert not statuses[0].passed
+    assert "claim failed" in text
+    assert "1/2" in text
+    assert "241 s, over budget" in text
+
+
+def test_claims_without_seeds_show_no_number():
+    runs = [record("01_a", "2026-01-01T00:00:00", cold=True, claims=[CLAIM])]
+    bare = CLAIM | {"difference": None, "low": None, "high": None, "seeds": 0}
+    runs[0]["claims"].append(bare)
+    table = status_page.claim_table(status_page.summarise(["notebooks/01_a"], runs))
+    rows = [row.astext() for row in table.findall(nodes.row)]
+    assert "+2.00" in rows[1]
+    assert "+1.00 to +3.00" in rows[1]
+    assert "–" in rows[2]
+
+
+# ---- pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_without_alt_text_are_warned_about(monkeypatch):
+    said = []
+    monkeypatch.setattr(alt_text, "LOGGER", SimpleNamespace(warning=lambda message, **_: said.append(message)))
+    page = nodes.section()
+    page += [nodes.image(uri="a.png", alt="A rising line"), nodes.image(uri="b.png"), nodes.image(uri="c.png", alt=" ")]
+    alt_text.check(None, page, "page")
+    assert len(said) == 2
+
+
+def test_thebe_and_doubled_inline_scripts_are_left_out():
+    def script(filename, body=""):
+        return SimpleNamespace(filename=filename, attributes={"body": body})
+
+    own, thebe = script("_static/a.js"), script("_static/sphinx-thebe.js")
+    loader, once, twice = script(None, "const THEBE_JS_URL = 1"), script(None, "let x"), script(None, "let x")
+    context = {"script_files": [own, thebe, loader, once, twice], "css_files": [script("_static/sphinx-thebe.css")]}
+    offline_pages.keep_own_scripts(None, "p", "t", context, None)
+    assert context == {"script_files": [own, once], "css_files": []}
