@@ -12,7 +12,7 @@ PY     := $(BIN)/python
 STAMPS := _build/stamps
 PHASE   = $(PY) book/_tools/phase.py
 # Chapters and tests run with every non-loopback socket refused, and one thread per process.
-OFFLINE := PYTHONPATH=$(CURDIR)/tests/no_network TL_THREADS=1 OMP_NUM_THREADS=1 JUPYTER_PLATFORM_DIRS=1 JUPYTER_PREFER_ENV_PATH=1
+OFFLINE := PYTHONPATH=$(CURDIR)/tests/no_network TL_THREADS=1 OMP_NUM_THREADS=1 TL_PROGRESS=0 JUPYTER_PLATFORM_DIRS=1 JUPYTER_PREFER_ENV_PATH=1
 
 INSTALLED := $(VENV)/.installed
 PACKAGE   := $(shell find tl_helpers -type f -not -name '*.pyc')
@@ -94,7 +94,7 @@ $(STAMPS)/unit: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml environm
 
 # Every chapter computes everything anew here; the book's own execution right after it reuses these runs.
 $(STAMPS)/nbval: $(PACKAGE) $(NOTEBOOKS) constraints.txt $(INSTALLED) | $(STAMPS)
-	$(OFFLINE) TL_FRESH=1 $(PHASE) run nbval -- $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n $(JOBS) --dist loadfile notebooks
+	$(OFFLINE) TL_FRESH=1 $(PHASE) run nbval -- $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile notebooks
 	@touch $@
 
 $(STAMPS)/browser: $(STAMPS)/html $(TESTS) $(NOTEBOOKS) | $(STAMPS)

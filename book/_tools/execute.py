@@ -1,6 +1,6 @@
 """Execute the chapters in parallel into the cache that the book build reads, so that the build itself runs nothing.
 
-    python book/_tools/execute.py [--jobs 2] [--timeout 600] [notebooks/NN_name.ipynb ...]
+    python book/_tools/execute.py [--jobs 2] [--timeout 1500] [notebooks/NN_name.ipynb ...]
 
 A notebook whose code cells are unchanged since its last execution is not run again. A failing notebook does not stop
 the others; its traceback is printed at the end and the exit code is 1. Kernels start in notebooks/, with one thread
@@ -89,11 +89,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--jobs", type=int, default=2, help="kernels at a time")
-    parser.add_argument("--timeout", type=int, default=600, help="seconds for one cell")
+    parser.add_argument("--timeout", type=int, default=1500, help="seconds for one cell")
     options = parser.parse_args()
     paths = [path.resolve() for path in options.notebooks] or sorted((ROOT / "notebooks").glob("*.ipynb"))
     os.environ.setdefault("TL_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TL_PROGRESS", "0")
     errors = asyncio.run(execute_all(paths, options.jobs, options.timeout))
     if errors:
         print("\n".join(errors), file=sys.stderr)

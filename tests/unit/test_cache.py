@@ -109,6 +109,7 @@ def test_folder_that_is_a_file(tmp_path):
         Cache(tmp_path / "taken").put("k", {"x": torch.ones(1)})
 
 
+@pytest.mark.slow
 def test_killed_while_writing_leaves_nothing_half(tmp_path):
     """A process is killed in the middle of endless writes; what is there afterwards is whole."""
     code = (

@@ -42,6 +42,7 @@ def test_half_a_line_is_passed_over_and_closed(tmp_path):
         assert [record["seed"] for record in book.records()] == [1, 2]
 
 
+@pytest.mark.slow
 def test_killed_writers_leave_whole_records(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom tl_helpers.ledger import Ledger\n"

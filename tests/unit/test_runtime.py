@@ -116,6 +116,7 @@ def test_autocast_follows_precision(monkeypatch):
         assert (one @ one).dtype is torch.float32
 
 
+@pytest.mark.slow
 def test_hubs_are_offline_by_default():
     code = "import tl_helpers, huggingface_hub.constants as c; print(c.HF_HUB_OFFLINE)"
     clean = {key: value for key, value in os.environ.items() if key not in runtime.OFFLINE_SWITCHES}

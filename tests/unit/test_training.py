@@ -141,6 +141,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "keep"), [(1, "last"), (3, "best")])
 def test_killed_and_restarted_ends_with_the_same_bits(own_cache, stop, keep):
     recipe = Recipe(epochs=5, lr=3e-3, batch_size=16, augment="flips", keep=keep)
