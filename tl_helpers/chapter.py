@@ -38,15 +38,16 @@ def finish() -> None:
     seconds = time.perf_counter() - session.started
     here = runtime.current()
     held = sum(claim["held"] for claim in session.claims)
-    computed, reused = session.count("runs", "computed"), session.count("runs", "reused")
+    computed, reused = (session.count("runs", what) for what in ("computed", "reused"))
+    features_computed, features_reused = (session.count("features", what) for what in ("computed", "reused"))
     ledger.default().append(
         "chapter",
         chapter=session.chapter,
         seconds=round(seconds, 1),
         computed=computed,
         reused=reused,
-        cold=session.saved_seconds < 0.1 * seconds,
-        features_reused=session.count("features", "reused"),
+        cold=reused + features_reused <= computed + features_computed,
+        saved_seconds=round(session.saved_seconds, 1),
         claims=session.claims,
         device=str(here.device),
         threads=here.threads,

@@ -32,6 +32,9 @@ if os.environ.get("TL_ONLINE", "0") != "1":  # the hub libraries read these once
     for _name, _value in OFFLINE_SWITCHES.items():
         os.environ.setdefault(_name, _value)
 
+if os.environ.get("TL_THREADS", "").isdigit():  # for BLAS and OpenMP too, which read this once, when they are loaded
+    os.environ.setdefault("OMP_NUM_THREADS", os.environ["TL_THREADS"])
+
 import numpy as np  # noqa: E402
 import platformdirs  # noqa: E402
 import torch  # noqa: E402

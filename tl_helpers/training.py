@@ -36,6 +36,9 @@ CHECKPOINT_EVERY = 10.0
 """Seconds between checkpoints (at the end of an epoch): at most about this much work is lost to a killed process."""
 
 
+_COMPUTED: set[str] = set()  # runs of this process: ``TL_FRESH`` asks for each once, not for each call
+
+
 class TrainingDiverged(RuntimeError):
     """The loss became NaN or infinite."""
 
@@ -128,7 +131,8 @@ def fit(
     name : str
         For the ledger, such as "fine-tuning".
     fresh : bool, optional
-        Compute even if the run is stored; by default as ``TL_FRESH`` says.
+        True computes even if the run is stored, False never does. By default as ``TL_FRESH`` says: with ``TL_FRESH=1``
+        each process computes each run once.
     on_epoch : callable, optional
         Gets each epoch's record, for live curves; return False to stop early. Such a stopped run is not stored.
 
@@ -148,7 +152,8 @@ def fit(
     key = run_key(model, train, validation, recipe, seed)
     here = runtime.current()
     store = cache.shared("runs", limit_bytes=3 * cache.GIB)
-    stored = None if (here.fresh if fresh is None else fresh) else store.get(key)
+    again = (here.fresh and key not in _COMPUTED) if fresh is None else fresh
+    stored = None if again else store.get(key)
     cache.TALLY["runs", "computed" if stored is None else "reused"] += 1
     if stored is not None:
         model.load_state_dict(stored.tensors, strict=False)
@@ -181,6 +186,7 @@ def fit(
     if accelerate.PartialState().is_main_process:
         book.append("run", **run.as_dict())
         if not stopped:
+            _COMPUTED.add(key)
             trained = {n: t for n, t in model.state_dict().items() if not torch.equal(t.cpu(), start[n])}
             store.put(key, trained, run.as_dict())
         cache.shared("checkpoints").drop(key)
@@ -488,7 +494,7 @@ def _save(key: str, model: nn.Module, optimizer: torch.optim.Optimizer, progress
     content = progress | {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state(),
+        "random": _random_state(),
     }
     file = io.BytesIO()
     torch.save(content, file)
@@ -504,8 +510,24 @@ def _resume(key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     content = torch.load(file, map_location="cpu", weights_only=True)
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
-    torch.set_rng_state(content["random"])
+    for device, state in content["random"].items():
+        _generators()[device].set_state(state)
     return content
+
+
+def _generators() -> dict[str, torch.Generator]:
+    """The random generators that a training run draws from: the CPU's and that of the device in use."""
+    found = {"cpu": torch.default_generator}
+    device = runtime.current().device
+    if device.type == "cuda":
+        found["cuda"] = torch.cuda.default_generators[device.index or 0]
+    elif device.type == "mps":
+        found["mps"] = torch.mps._get_default_mps_generator()
+    return found
+
+
+def _random_state() -> dict[str, torch.Tensor]:
+    return {device: generator.get_state() for device, generator in _generators().items()}
 
 
 def _as_is(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -268,23 +268,27 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
 
     C is 1 if every image is grey, else 3. Sixteen-bit and palette images are converted.
     """
+    known = (table._fingerprint, size)
+    if known in _DECODED:
+        return _DECODED[known]
     items = table.cast_column("image", datasets.Image(decode=False))["image"]
     encoded = [_read_bytes(item) for item in items]
     digest = hashlib.sha256()
     for raw in encoded:
         digest.update(hashlib.sha256(raw).digest())
     key = cache.fingerprint("pixels", digest.hexdigest(), size)
-    if key not in _DECODED:
-        names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
-        make = functools.partial(_decode_all, encoded, names, size, what)
-        pixels = cache.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
-        while len(_DECODED) >= 4:
-            _DECODED.pop(next(iter(_DECODED)))
-        _DECODED[key] = pixels
-    return _DECODED[key]
+    names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
+    make = functools.partial(_decode_all, encoded, names, size, what)
+    pixels = cache.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
+    while len(_DECODED) >= 4:
+        _DECODED.pop(next(iter(_DECODED)))
+    _DECODED[known] = pixels
+    return pixels
 
 
-_DECODED: dict[str, torch.Tensor] = {}  # the last few pools of this process, so that six splits read the disk once
+_DECODED: dict[
+    tuple[str, int | None], torch.Tensor
+] = {}  # this process's last pools: six splits read the disk once
 
 
 def _read_bytes(item: dict) -> bytes:

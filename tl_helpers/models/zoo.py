@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import io
 import pickle
@@ -106,18 +108,27 @@ def _lite0(pretrained: bool, seed: int) -> Backbone:
 
 
 def _lite0_network(pretrained: bool, seed: int) -> nn.Module:
+    if pretrained:
+        file = lite0_weight_file()
+        stamp = file.stat().st_mtime_ns if file.exists() else 0
+        return copy.deepcopy(_pretrained_lite0(file, stamp))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    if pretrained:
-        weights = read_weights(lite0_weight_file(), LITE0_SHA256)
-        own = network.state_dict()
-        # The file names the same 296 tensors in the same order as timm, only differently.
-        pairs = list(zip(own, weights, strict=True))
-        wrong = [name for name, other in pairs if own[name].shape != weights[other].shape]
-        if wrong:
-            raise WeightsError(f"The weights do not fit the installed timm: {', '.join(wrong[:3])} differ in shape.")
-        network.load_state_dict({name: weights[other] for name, other in pairs})
+        return timm.create_model("tf_efficientnet_lite0", pretrained=False)
+
+
+@functools.lru_cache(maxsize=1)
+def _pretrained_lite0(file: Path, stamp: int) -> nn.Module:
+    """Read and checked once a process, and again whenever the file's time stamp changes; callers get copies."""
+    network = _lite0_network(pretrained=False, seed=0)
+    weights = read_weights(file, LITE0_SHA256)
+    own = network.state_dict()
+    # The file names the same 296 tensors in the same order as timm, only differently.
+    pairs = list(zip(own, weights, strict=True))
+    wrong = [name for name, other in pairs if own[name].shape != weights[other].shape]
+    if wrong:
+        raise WeightsError(f"The weights do not fit the installed timm: {', '.join(wrong[:3])} differ in shape.")
+    network.load_state_dict({name: weights[other] for name, other in pairs})
     return network
 
 
