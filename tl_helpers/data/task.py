@@ -286,9 +286,7 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
     return pixels
 
 
-_DECODED: dict[
-    tuple[str, int | None], torch.Tensor
-] = {}  # this process's last pools: six splits read the disk once
+_DECODED: dict[tuple[str, int | None], torch.Tensor] = {}  # this process's last pools: six splits read the disk once
 
 
 def _read_bytes(item: dict) -> bytes:
