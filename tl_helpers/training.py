@@ -366,7 +366,7 @@ def _train(
         worker_init_fn=runtime.seed_worker,
     )
     groups = freezing.parameter_groups(model, recipe.lr, decay=recipe.layer_decay, weight_decay=recipe.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=here.device.type in ("cpu", "cuda"))
     net, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps = recipe.epochs * len(loader)
     peaks = [group["lr"] for group in optimizer.param_groups]

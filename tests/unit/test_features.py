@@ -1,5 +1,11 @@
 """tl_helpers.features: right numbers, computed once, and computed anew when anything changes."""
 
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -98,3 +104,33 @@ def test_bfloat16_features_stay_close(monkeypatch):
     cosine = (exact * fast).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)
     assert cosine.min() > 0.99
     assert not np.array_equal(exact, fast)  # really another entry
+
+
+KILLED = """
+    import os, signal
+    from tests.unit.conftest import stripes
+    from tl_helpers import features
+    from tl_helpers.models import load_backbone
+    prepare, calls = features.Backbone.prepare, []
+    def prepare_and_die(self, pixels):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return prepare(self, pixels)
+    backbone = load_backbone("digit_cnn", pretrained=False)
+    backbone.prepare = prepare_and_die.__get__(backbone)
+    features.extract(backbone, stripes(200))
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_and_started_again(backbone, own_cache):
+    root = Path(__file__).parents[2]
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED)], cwd=root, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not list((own_cache / "features").glob("*.tlc"))  # nothing half done is taken for done
+    restarted = extract(backbone, stripes(200))
+    with torch.inference_mode():
+        parts = stripes(200).pixels.split(features.BATCH)
+        whole = torch.cat([backbone.eval().embed(backbone.prepare(part)) for part in parts])
+    np.testing.assert_array_equal(restarted, whole.numpy())
