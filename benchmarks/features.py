@@ -90,14 +90,14 @@ def measure(cells: int, repeats: int) -> dict[str, float]:
             task._DECODED.clear()
 
     here = runtime.current()
-    here.precision("inference", SIZE)  # measured once per machine, not part of the extraction
+    here.precision("inference")  # measured once per machine, not part of the extraction
     decoded = samples()
     ready = [
         backbone.prepare(decoded.pixels[start : start + features.BATCH]) for start in range(0, cells, features.BATCH)
     ]
 
     def bare() -> None:
-        with torch.inference_mode(), here.autocast("inference", SIZE):
+        with torch.inference_mode(), here.autocast("inference"):
             for batch in ready:
                 backbone(batch)
 
@@ -138,7 +138,7 @@ def main() -> int:
         runtime.current.cache_clear()
         found = measure(options.cells, options.repeats)
         here = runtime.current()
-        precision = str(here.precision("inference", SIZE)).removeprefix("torch.")
+        precision = str(here.precision("inference")).removeprefix("torch.")
         threads = here.threads
     missed = []
     for name, value in found.items():

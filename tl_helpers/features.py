@@ -76,7 +76,7 @@ def feature_key(backbone: Backbone, samples: Samples, stages: Sequence[str], poo
         cache.fingerprint(samples.pixels),
         list(stages),
         pool,
-        here.precision("inference", samples.size),
+        here.precision("inference"),
         here.device.type,
         cache.source_fingerprint(_run, pool_maps, Backbone),
     )
@@ -89,7 +89,7 @@ def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pool: str)
     found: dict[str, list[torch.Tensor]] = {name: [] for name in stages}
     last = stages[-1] if len(stages) == 1 else backbone.stage_names[-1]
     starts = range(0, len(samples), BATCH)
-    with torch.inference_mode(), here.autocast("inference", samples.size):
+    with torch.inference_mode(), here.autocast("inference"):
         for start in runtime.progress(starts, total=len(starts), what=f"features of {samples.name}"):
             x = backbone.prepare(samples.pixels[start : start + BATCH].to(here.device))
             for name, stage in backbone.stages.items():

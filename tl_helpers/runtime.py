@@ -45,6 +45,9 @@ T = TypeVar("T")
 BF16_MUST_WIN_BY = 1.5
 """bfloat16 is used only where it measures this many times faster: a clear win, so that noise cannot flip the choice."""
 
+PROBE_PIXELS = {"inference": 224, "training": 96}
+"""Image sizes of the measurement: there the two precisions lie far apart, so that other load does not flip it either."""
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -70,7 +73,7 @@ class Runtime:
     online: bool = False
     fresh: bool = False
 
-    def precision(self, phase: Phase, pixels: int = 128) -> torch.dtype:
+    def precision(self, phase: Phase) -> torch.dtype:
         """The dtype that is fastest here for a phase: float32, or bfloat16 where it wins clearly.
 
         Measured once per machine with a few steps of EfficientNet-Lite0 and kept in ``cache_dir/machine.json``.
@@ -79,31 +82,28 @@ class Runtime:
         Parameters
         ----------
         phase : {"inference", "training"}
-        pixels : int
-            Height and width of the images; rounded to the nearest measured size.
         """
-        if phase not in ("inference", "training"):
+        if phase not in PROBE_PIXELS:
             raise ValueError(f"Unknown phase {phase!r}: use 'inference' or 'training'.")
         forced = os.environ.get("TL_PRECISION")
         if forced:
             if forced not in ("float32", "bfloat16"):
                 raise ValueError(f"TL_PRECISION={forced!r}: use float32 or bfloat16, or unset it.")
             return getattr(torch, forced)
-        size = min((64, 96, 128, 224), key=lambda known: abs(known - pixels))
-        key = f"{_machine()}|{self.device.type}|{phase}|{size}"
+        key = f"{_machine()}|{self.device.type}|{phase}"
         record = self.cache_dir / "machine.json"
         known = _read_json(record)
         if key not in known:
-            ratio = _bf16_speedup(self.device, phase, size)
+            ratio = _bf16_speedup(self.device, phase, PROBE_PIXELS[phase])
             known = _read_json(record) | {key: round(ratio, 2)}
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             _write_json(record, known)
         return torch.bfloat16 if known[key] >= BF16_MUST_WIN_BY else torch.float32
 
     @contextlib.contextmanager
-    def autocast(self, phase: Phase, pixels: int = 128) -> Iterator[None]:
-        """Run a block in `precision(phase, pixels)`."""
-        dtype = self.precision(phase, pixels)
+    def autocast(self, phase: Phase) -> Iterator[None]:
+        """Run a block in `precision(phase)`."""
+        dtype = self.precision(phase)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
             yield
 

@@ -180,7 +180,7 @@ def fit(
         seconds=history[-1]["seconds"],
         trainable=freezing.count_trainable(model),
         device=here.device.type,
-        precision=str(here.precision("training", train.size)).removeprefix("torch."),
+        precision=str(here.precision("training")).removeprefix("torch."),
         threads=here.threads,
     )
     if accelerate.PartialState().is_main_process:
@@ -211,7 +211,7 @@ def evaluate(model: Classifier, samples: Samples) -> dict[str, float]:
 def predict(model: Classifier, samples: Samples) -> np.ndarray:
     """Logits, float32, shape (N, classes), in eval mode; kept on disk by weights and pixels."""
     here = runtime.current()
-    dtype = here.precision("inference", samples.size)
+    dtype = here.precision("inference")
     code = cache.source_fingerprint(_logits, models.backbone)
     key = cache.fingerprint(
         "logits", model, model.backbone.preprocessing, cache.fingerprint(samples.pixels), dtype, here.device.type, code
@@ -340,8 +340,8 @@ def run_key(model: Classifier, train: Samples, validation: Samples | None, recip
         recipe,
         seed,
         here.device.type,
-        here.precision("training", train.size),
-        here.precision("inference", train.size),
+        here.precision("training"),
+        here.precision("inference"),
     )
 
 
@@ -390,7 +390,7 @@ def _train(
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate
             images = model.backbone.prepare(_augment(pixels, recipe.augment))
-            with here.autocast("training", train.size):
+            with here.autocast("training"):
                 logits = net(images)
             loss = loss_of(logits.float(), labels)
             optimizer.zero_grad()
@@ -453,7 +453,7 @@ def _logits(model: Classifier, samples: Samples, batch: int = 64) -> torch.Tenso
     was_training = model.training
     model.eval().to(here.device)
     parts = []
-    with torch.inference_mode(), here.autocast("inference", samples.size):
+    with torch.inference_mode(), here.autocast("inference"):
         for start in range(0, len(samples), batch):
             pixels = samples.pixels[start : start + batch].to(here.device)
             parts.append(model(model.backbone.prepare(pixels)).float().cpu())

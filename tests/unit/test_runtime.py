@@ -75,18 +75,18 @@ def test_precision_is_measured_once_and_kept(monkeypatch, own_cache):
     calls = []
     monkeypatch.setattr(runtime, "_bf16_speedup", lambda device, phase, pixels: calls.append(pixels) or 2.0)
     here = runtime.current()
-    assert here.precision("inference", 100) is torch.bfloat16
-    assert here.precision("inference", 90) is torch.bfloat16  # the same measured size
-    assert calls == [96]
+    assert here.precision("inference") is torch.bfloat16
+    assert here.precision("inference") is torch.bfloat16
+    assert calls == [runtime.PROBE_PIXELS["inference"]]
     (own_cache / "machine.json").write_text("{ half a fi")  # a killed process cannot do this, a full disk might
-    assert here.precision("inference", 96) is torch.bfloat16
+    assert here.precision("inference") is torch.bfloat16
     assert len(calls) == 2
 
 
 def test_precision_needs_a_clear_win(monkeypatch):
     monkeypatch.delenv("TL_PRECISION")
     monkeypatch.setattr(runtime, "_bf16_speedup", lambda *_: runtime.BF16_MUST_WIN_BY - 0.1)
-    assert runtime.current().precision("training", 96) is torch.float32
+    assert runtime.current().precision("training") is torch.float32
 
 
 def test_precision_measures_a_real_network(monkeypatch):
