@@ -40,7 +40,15 @@ UNNAMED_CONTROLS = """() => [...document.querySelectorAll('.cell_output .widget-
     .map(w => w.className)"""
 
 
-@pytest.mark.parametrize("path", built_pages())
+FRONT_DOOR = "index.html"  # nothing but a redirect; leaving it at once aborts what the browser was still asking for
+
+
+def test_front_door_leads_to_the_landing_page(site: str, page: Page):
+    page.goto(f"{site}/{FRONT_DOOR}")
+    page.wait_for_url("**/book/index.html")
+
+
+@pytest.mark.parametrize("path", [path for path in built_pages() if path != FRONT_DOOR])
 def test_page(site: str, page: Page, watch: Watch, path: str):
     """No error, no failed or outside request; pictures have alt texts; math and widgets are there; it fits a phone."""
     page.goto(f"{site}/{path}")
