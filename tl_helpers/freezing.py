@@ -25,12 +25,20 @@ class Snapshot:
     depth: int
 
 
-def freeze(model: Classifier, depth: int) -> Classifier:
+def freeze(model: Classifier, depth: int, *, batch_norm: str = "train") -> Classifier:
     """Freeze the first `depth` stages of the backbone, unfreeze the rest; returns the model.
 
     Frozen means: parameters ask for no gradient, and the stages stay in eval mode even after ``model.train()``, so
     batch norm uses its stored statistics and does not move them. ``depth=0`` trains everything,
     ``depth=model.backbone.depth`` only the head. The head is never frozen.
+
+    Parameters
+    ----------
+    model : Classifier
+    depth : int
+    batch_norm : {"train", "frozen"}
+        Above the line: ``train`` normalises with the statistics of the batch and updates the running ones; ``frozen``
+        goes on using the source's running statistics and leaves them as they are (weights and biases still learn).
 
     Raises
     ------
@@ -38,10 +46,13 @@ def freeze(model: Classifier, depth: int) -> Classifier:
         If the depth is out of range; the message lists the stages.
     """
     model.backbone.check_depth(depth)
+    if batch_norm not in ("train", "frozen"):
+        raise ValueError(f"batch_norm={batch_norm!r}: use 'train' or 'frozen'.")
     for number, stage in enumerate(model.backbone.stages.values()):
         stage.requires_grad_(number >= depth)
     model.head.requires_grad_(True)
     model.backbone.frozen_depth = depth
+    model.backbone.frozen_norm = batch_norm == "frozen"
     model.train(model.training)  # puts the stages into the mode that the new line asks for
     return model
 

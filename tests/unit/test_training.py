@@ -18,12 +18,14 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
 from tl_helpers import cache, ledger, runtime, training
+from tl_helpers.data.views import views_of
 from tl_helpers.training import (
     Recipe,
     TrainingDiverged,
     calibration_error,
     evaluate,
     fit,
+    loop,
     predict,
     rate_at,
     score,
@@ -75,8 +77,8 @@ def test_same_seed_same_bits(change):
 def test_an_identical_run_is_not_computed_twice(monkeypatch):
     first = small_model()
     run = fit(first, TRAIN, VALIDATION, SHORT, name="one")
-    monkeypatch.setattr(training, "_train", lambda *_: pytest.fail("trained again"))
-    monkeypatch.setattr(training, "run_key", lambda *_: run.key)  # the patch above is a change of code
+    monkeypatch.setattr(loop._Loop, "run", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "run_key", lambda *_: run.key)  # the patch above is a change of code
     again = small_model()
     reused = fit(again, TRAIN, VALIDATION, SHORT, name="two")
     assert (run.reused, reused.reused) == (False, True)
@@ -91,7 +93,7 @@ def test_fresh_computes_anyway(how, monkeypatch):
     if how == "environment":
         monkeypatch.setenv("TL_FRESH", "1")
         runtime.current.cache_clear()
-        training._COMPUTED.clear()  # as in a new process
+        loop._COMPUTED.clear()  # as in a new process
     again = [
         fit(small_model(), TRAIN, VALIDATION, SHORT, fresh=True if how == "argument" else None).reused for _ in range(2)
     ]
@@ -111,7 +113,7 @@ def test_the_key_follows_code_data_recipe_seed_and_weights(monkeypatch):
         training.run_key(other_weights, TRAIN, VALIDATION, SHORT, 0),
         training.run_key(small_model(dropout=0.1), TRAIN, VALIDATION, SHORT, 0),
     ]
-    monkeypatch.setattr(training.cache, "source_fingerprint", lambda *_: "other code")
+    monkeypatch.setattr(loop.cache, "source_fingerprint", lambda *_: "other code")
     keys.append(training.run_key(small_model(), TRAIN, VALIDATION, SHORT, 0))
     assert len(set(keys)) == len(keys)
 
@@ -134,7 +136,8 @@ KILLED = """
     import os, signal, sys
     from tests.unit.conftest import small_model, stripes
     from tl_helpers import training
-    training.CHECKPOINT_EVERY = 0.0
+    from tl_helpers.training import loop
+    loop.CHECKPOINT_EVERY = 0.0
     stop = int(sys.argv[1])
     def on_epoch(record):
         if record["epoch"] == stop + 1:  # the checkpoint of epoch `stop` is on the disk
@@ -171,7 +174,7 @@ def test_killed_and_restarted_ends_with_the_same_bits(own_cache, stop, keep):
 
 
 def test_interrupt_is_noted_and_the_next_run_goes_on(monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0.0)
     recipe = dataclasses.replace(SHORT, epochs=4)
 
     def interrupt(epoch):
@@ -265,8 +268,7 @@ def test_odd_last_batch_of_one_is_dropped():
 
 def test_flips_are_the_eight_exact_views():
     image = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
-    torch.manual_seed(0)
-    views = training._augment(image.expand(400, -1, -1, -1), "flips")
+    views = views_of(image.expand(400, -1, -1, -1), loop._turns(400, "flips", seed=0, epoch=0))
     want = {torch.rot90(flip, k, (2, 3)).numpy().tobytes() for flip in (image, image.flip(3)) for k in range(4)}
     assert {view.numpy().tobytes() for view in views} == want
 

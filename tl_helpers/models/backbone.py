@@ -51,6 +51,8 @@ class Backbone(nn.Module):
     frozen_depth : int
         How many stages are frozen; set by `tl_helpers.freezing.freeze`. Frozen stages stay in eval mode even after
         ``model.train()``, so their batch-norm statistics cannot drift.
+    frozen_norm : bool
+        True keeps every batch norm in eval mode, above the freeze line too; set by `tl_helpers.freezing.freeze`.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Backbone(nn.Module):
         self.source = source
         self.pretrained = pretrained
         self.frozen_depth = 0
+        self.frozen_norm = False
 
     @property
     def depth(self) -> int:
@@ -142,10 +145,14 @@ class Backbone(nn.Module):
             )
 
     def train(self, mode: bool = True) -> Backbone:
-        """As in torch, except that frozen stages stay in eval mode."""
+        """As in torch, except that frozen stages, and with `frozen_norm` every batch norm, stay in eval mode."""
         super().train(mode)
         for stage in list(self.stages.values())[: self.frozen_depth]:
             stage.eval()
+        if self.frozen_norm:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return self
 
 
@@ -181,6 +188,12 @@ class Classifier(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Prepared images (N, C, H, W) to logits (N, classes)."""
         return self.head(self.backbone(x))
+
+    def above(self, x: torch.Tensor, depth: int) -> torch.Tensor:
+        """What is above a freeze line: activations after `depth` stages to logits (N, classes)."""
+        for stage in list(self.backbone.stages.values())[depth:]:
+            x = stage(x)
+        return self.head(pool(x))
 
 
 def pool(x: torch.Tensor, how: str = "avg") -> torch.Tensor:

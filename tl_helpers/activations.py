@@ -1,0 +1,378 @@
+"""Frozen-prefix cache: what reaches the freeze line, computed once for each image and view, whatever is trained above it.
+
+`Line` answers `line(positions, views)` for the images of one split. It computes what is not on the disk yet, going on from
+the nearest shallower line that is. `training.fit` trains suffixes on it; chapters 4 and 5 show what that saves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import warnings
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tl_helpers import cache, runtime
+from tl_helpers.data import Samples
+from tl_helpers.data.views import VIEWS, views_of
+from tl_helpers.models import Backbone
+from tl_helpers.models.backbone import pool
+
+BATCH = 16
+"""Images that go through the prefix together. Always as many (padded), so that an activation has the same bits however it
+came about."""
+
+LIMIT_BYTES = 6 * cache.GIB
+"""Disk space for all lines; the least recently used go first."""
+
+LINE_LIMIT_BYTES = 2 * cache.GIB
+"""A line that would grow larger than this with all its views is not kept: its (early, cheap) stages run each time."""
+
+_ENTRY = np.dtype([("image", "<u8"), ("check", "<u4"), ("filled", "<u4")])
+
+
+class Line:
+    """Activations at a freeze line for the images of one split.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Its first `depth` stages are the prefix; they must not change while the line is in use (the freeze contract).
+    depth : int
+        1 (after the first stage) to ``backbone.depth`` (the pooled embedding).
+    samples : Samples
+    views : int
+        How many of the eight exact views may be asked for: 1 or 8. Decides only whether the line is small enough to keep.
+    keep : bool
+        False computes every time, to compare with.
+
+    Raises
+    ------
+    ValueError
+        For a depth of 0 (nothing is frozen) or out of range.
+    RuntimeError
+        If the prefix is in training mode, so not frozen.
+    """
+
+    def __init__(
+        self, backbone: Backbone, depth: int, samples: Samples, *, views: int = VIEWS, keep: bool = True
+    ) -> None:
+        backbone.check_depth(depth)
+        if depth == 0:
+            raise ValueError("At depth 0 nothing is frozen, so there is nothing to keep: train on the images.")
+        if any(stage.training for stage in list(backbone.stages.values())[:depth]):
+            raise RuntimeError("A stage below the freeze line is in training mode: freeze(model, depth) comes first.")
+        self.backbone, self.depth, self.samples = backbone, depth, samples
+        self.computed = self.reused = 0
+        names = _line_names(backbone, samples) if keep else []
+        self._images = _image_names(samples.pixels) if keep else np.zeros(len(samples), dtype=np.uint64)
+        self._files: dict[int, _File] = {}
+        for line, name in enumerate(names[: depth + 1]):
+            shape, dtype = _shape_after(backbone, line, samples)
+            size = int(np.prod(shape)) * dtype.itemsize
+            if line and size * len(samples) * views <= LINE_LIMIT_BYTES:
+                self._files[line] = _File(folder() / name, shape, dtype, len(self._images) * views)
+
+    @property
+    def kept(self) -> bool:
+        """Whether this line itself is stored."""
+        return self.depth in self._files
+
+    def __call__(self, positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None = None) -> torch.Tensor:
+        """Activations of some images, each in one view.
+
+        Parameters
+        ----------
+        positions : int64, shape (N,)
+            Positions in the samples.
+        views : int64 tensor, shape (N,), optional
+            View of each, 0 to 7; 0 (the image as it is) by default.
+
+        Returns
+        -------
+        float32 tensor, shape (N, C, H, W), or (N, dim) at the deepest line
+        """
+        positions = torch.as_tensor(positions, dtype=torch.int64)
+        views = torch.zeros_like(positions) if views is None else views.to(torch.int64)
+        self.fill(positions, views)
+        return self._read(self.depth, positions.numpy(), views.numpy()).float()
+
+    def fill(self, positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None = None) -> int:
+        """Make sure that these activations are on the disk; returns how many had to be computed.
+
+        Where the line is not kept this does nothing, as there is no place to fill.
+        """
+        if not self.kept:
+            return 0
+        positions = torch.as_tensor(positions, dtype=torch.int64)
+        views = torch.zeros_like(positions) if views is None else views.to(torch.int64)
+        slots = self._slots(positions.numpy(), views.numpy())
+        file = self._files[self.depth]
+        missing = np.flatnonzero(~file.has(slots, self._images[positions.numpy()]))
+        missing = missing[np.unique(slots[missing], return_index=True)[1]]
+        for start in range(0, len(missing), BATCH):
+            part = missing[start : start + BATCH]
+            found = self._compute(self.depth, positions.numpy()[part], views.numpy()[part])
+            file.write(slots[part], self._images[positions.numpy()[part]], found)
+        self.computed += len(missing)
+        self.reused += len(positions) - len(missing)
+        return len(missing)
+
+    def _slots(self, positions: np.ndarray, views: np.ndarray) -> np.ndarray:
+        rows = self.samples.rows if self.samples.pool else np.arange(len(self.samples))
+        return np.asarray(rows)[positions] * VIEWS + views
+
+    def _read(self, line: int, positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Stored activations where there are any, computed ones elsewhere."""
+        file = self._files.get(line)
+        slots = self._slots(positions, views)
+        have = file.has(slots, self._images[positions]) if file else np.zeros(len(slots), dtype=bool)
+        if have.all() and file:
+            stored, sound = file.read(slots)
+            if sound.all():
+                return stored
+            have = sound  # some were damaged: compute those again
+        missing = np.flatnonzero(~have)
+        made = torch.cat(
+            [
+                self._compute(line, positions[missing[s : s + BATCH]], views[missing[s : s + BATCH]])
+                for s in range(0, len(missing), BATCH)
+            ]
+        )
+        if file:
+            file.write(slots[missing], self._images[positions[missing]], made)
+        if len(missing) == len(slots):
+            return made
+        whole = torch.empty((len(slots), *made.shape[1:]), dtype=made.dtype)
+        whole = whole.contiguous(memory_format=torch.channels_last) if whole.ndim == 4 else whole
+        whole[torch.from_numpy(missing)] = made
+        kept = np.flatnonzero(have)
+        whole[torch.from_numpy(kept)] = file.read(slots[kept])[0]
+        return whole
+
+    @torch.no_grad()
+    def _compute(self, line: int, positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """At most `BATCH` activations, from the nearest shallower line that holds all of them, or from the pixels."""
+        count = len(positions)
+        padding = np.zeros(BATCH - count, dtype=np.int64)
+        positions, views = (np.concatenate([part, part[padding]]) for part in (positions, views))
+        slots = self._slots(positions, views)
+        start, x = 0, None
+        for shallower in sorted((number for number in self._files if number < line), reverse=True):
+            file = self._files[shallower]
+            if file.has(slots, self._images[positions]).all():
+                stored, sound = file.read(slots)
+                if sound.all():
+                    start, x = shallower, stored
+                    break
+        if x is None:
+            x = views_of(self.samples.pixels[positions], torch.from_numpy(views))
+        return run_prefix(self.backbone, x, start, line)[:count].cpu()
+
+
+def run_prefix(backbone: Backbone, x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+    """Stages `start` to `stop` of a frozen prefix (so in eval mode), without gradient, in the precision of inference.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        uint8 pixels (N, C, H, W) for ``start=0``, else activations after stage `start`.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 or bfloat16, shape (N, C, H, W), or (N, dim) after the last stage.
+    """
+    here = runtime.current()
+    x = x.to(here.device)
+    x = backbone.prepare(x) if start == 0 else x
+    with torch.no_grad(), here.autocast("inference"):
+        for stage in list(backbone.stages.values())[start:stop]:
+            if stage.training:
+                raise RuntimeError(
+                    "A stage below the freeze line is in training mode: freeze(model, depth) comes first."
+                )
+            x = stage(x)
+        if stop == backbone.depth:
+            x = pool(x.float())
+    return x
+
+
+def folder() -> Path:
+    """Where the lines are kept."""
+    return runtime.current().cache_dir / "activations"
+
+
+def clear() -> None:
+    """Forget all lines (their space on the disk is free afterwards)."""
+    for path in folder().glob("*.*"):
+        path.unlink(missing_ok=True)
+
+
+def _line_names(backbone: Backbone, samples: Samples) -> list[str]:
+    """A name for each line: all that its activations depend on, except the image and the view."""
+    here = runtime.current()
+    pool_name = samples.pool or samples.fingerprint
+    code = cache.source_fingerprint(run_prefix, views_of, Backbone)
+    name = cache.fingerprint(
+        "line", code, backbone.preprocessing, here.precision("inference"), here.device.type, pool_name,
+        list(samples.pixels.shape[1:]), runtime.versions()["torch"],
+    )  # fmt: skip
+    names = [name]
+    for stage in backbone.stages.values():
+        names.append(cache.fingerprint(names[-1], stage))
+    return names
+
+
+def _image_names(pixels: torch.Tensor) -> np.ndarray:
+    """64 bits of a hash of each image, so that a line can never hand out another image's activations."""
+    flat = pixels.contiguous().numpy().reshape(len(pixels), -1)
+    digests = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in flat)
+    return np.frombuffer(digests, dtype="<u8")
+
+
+_SHAPES: dict[tuple, tuple[tuple[int, ...], torch.dtype]] = {}
+
+
+def _shape_after(backbone: Backbone, line: int, samples: Samples) -> tuple[tuple[int, ...], torch.dtype]:
+    size = tuple(samples.pixels.shape[1:])
+    known = (backbone.name, backbone.preprocessing, line, size, runtime.current().precision("inference"))
+    if known not in _SHAPES:
+        x = run_prefix(backbone, torch.zeros((1, *size), dtype=torch.uint8), 0, line)
+        _SHAPES[known] = (tuple(x.shape[1:]), x.dtype)
+    return _SHAPES[known]
+
+
+class _File:
+    """The activations of one line: a data file of equal slots, and an index that says which slot holds which image.
+
+    A slot is written before its index entry, and the entry carries a checksum of it: whatever is killed or damaged, a
+    slot is either sound or computed again. Two processes may fill one file; they write the same bytes.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: torch.dtype, slots: int) -> None:
+        self.data, self.index = path.with_suffix(".act"), path.with_suffix(".idx")
+        self.shape, self.dtype = shape, dtype
+        self.stored = (*shape[1:], shape[0]) if len(shape) == 3 else shape  # channels last, as the stages use them
+        self.size = int(np.prod(shape)) * dtype.itemsize
+        self.broken = False
+        self.entries = self._read_index(slots)
+        self.checked = np.zeros(len(self.entries), dtype=bool)
+        self.map: np.ndarray | None = None
+        with contextlib.suppress(OSError):
+            os.utime(self.data)  # recently used
+
+    def has(self, slots: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """Which of these slots hold these images."""
+        self._grow(slots)
+        found = self.entries[slots]
+        return (found["filled"] == 1) & (found["image"] == images)
+
+    def read(self, slots: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+        """Activations of filled slots, and which of them are sound; the first reading of a slot checks its bytes."""
+        end = (int(slots.max()) + 1) * self.size
+        if self.map is None or len(self.map) < end:
+            try:
+                self.map = np.memmap(self.data, dtype=np.uint8, mode="r")
+                self.checked[:] = False  # the file may be another one by now: evicted, and begun anew
+            except (OSError, ValueError):
+                self.map = np.zeros(0, dtype=np.uint8)
+        sound = np.ones(len(slots), dtype=bool)
+        raw = np.empty((len(slots), self.size), dtype=np.uint8)
+        for number, slot in enumerate(slots):
+            piece = self.map[slot * self.size : (slot + 1) * self.size]
+            if len(piece) < self.size:
+                sound[number] = False
+                continue
+            raw[number] = piece
+            if not self.checked[slot]:
+                sound[number] = zlib.crc32(raw[number].data) == self.entries[slot]["check"]
+                self.checked[slot] = sound[number]
+        if not sound.all():
+            warnings.warn(
+                f"{int((~sound).sum())} activation(s) in {self.data.name} are damaged; computing them again.",
+                cache.CacheWarning,
+                2,
+            )
+            self.entries["filled"][slots[~sound]] = 0
+        flat = torch.from_numpy(raw).view(self.dtype).view(len(slots), *self.stored)
+        return (flat.permute(0, 3, 1, 2) if len(self.shape) == 3 else flat), sound
+
+    def write(self, slots: np.ndarray, images: np.ndarray, activations: torch.Tensor) -> None:
+        """Keep activations (N, ...). On a full disk: a warning once, and they are simply not kept."""
+        self._grow(slots)
+        if self.broken:
+            return
+        x = activations.to(self.dtype)
+        x = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+        raw = x.contiguous().view(len(slots), -1).view(torch.uint8).numpy()
+        entries = np.zeros(len(slots), dtype=_ENTRY)
+        entries["image"], entries["filled"] = images, 1
+        entries["check"] = [zlib.crc32(row.data) for row in raw]
+        try:
+            self.data.parent.mkdir(parents=True, exist_ok=True)
+            with _opened(self.data) as data, _opened(self.index) as index:
+                for slot, row in zip(slots, raw, strict=True):
+                    os.pwrite(data, row.data, int(slot) * self.size)
+                for slot, entry in zip(slots, entries, strict=True):
+                    os.pwrite(index, entry.tobytes(), int(slot) * _ENTRY.itemsize)
+        except OSError as error:
+            self.broken = True
+            warnings.warn(
+                f"Activations at the freeze line are not kept ({error}). Training goes on without them; free some space "
+                "or set TL_CACHE to a folder on another disk.",
+                cache.CacheWarning,
+                2,
+            )
+            return
+        self.entries[slots], self.checked[slots] = entries, True
+        _evict(keep=self.data)
+
+    def _grow(self, slots: np.ndarray) -> None:
+        more = int(slots.max(initial=-1)) + 1 - len(self.entries)
+        if more > 0:
+            self.entries = np.concatenate([self.entries, np.zeros(more, dtype=_ENTRY)])
+            self.checked = np.concatenate([self.checked, np.zeros(more, dtype=bool)])
+
+    def _read_index(self, slots: int) -> np.ndarray:
+        entries = np.zeros(slots, dtype=_ENTRY)
+        try:
+            raw = self.index.read_bytes()
+            there = self.data.stat().st_size // self.size
+        except OSError:
+            return entries
+        found = np.frombuffer(raw[: len(raw) // _ENTRY.itemsize * _ENTRY.itemsize], dtype=_ENTRY)[:there]
+        if len(found) > slots:
+            return found.copy()
+        entries[: len(found)] = found
+        return entries
+
+
+@contextlib.contextmanager
+def _opened(path: Path):
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _evict(keep: Path) -> None:
+    lines = []
+    for data in keep.parent.glob("*.act"):
+        with contextlib.suppress(FileNotFoundError):
+            status = data.stat()
+            lines.append((status.st_mtime, getattr(status, "st_blocks", 0) * 512 or status.st_size, data))
+    total = sum(size for _, size, _ in lines)
+    for _, size, data in sorted(lines):
+        if total <= LIMIT_BYTES:
+            return
+        if data != keep:
+            data.with_suffix(".idx").unlink(missing_ok=True)
+            data.unlink(missing_ok=True)
+            total -= size

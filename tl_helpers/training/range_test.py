@@ -1,0 +1,145 @@
+"""Learning-rate range test (Smith 2017): let the rate grow from step to step on a copy, and watch the loss."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from tl_helpers import freezing, runtime
+from tl_helpers.data import Samples
+from tl_helpers.models import Classifier
+from tl_helpers.training.loop import _Loop
+from tl_helpers.training.recipe import Recipe
+
+DIVERGED_AT = 4.0
+"""The test stops where the smoothed loss is this many times the best so far (as fastai does)."""
+
+SMOOTHING = 0.9
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What a range test saw.
+
+    Attributes
+    ----------
+    rates, losses, smoothed : tuple of float
+        One value a step; `smoothed` is the bias-corrected exponential average of `losses`.
+    suggestion : float or None
+        A tenth of the rate at which the smoothed loss was lowest; None where the curve holds no advice.
+    steepest : float or None
+        The rate at which the smoothed loss fell fastest: the other popular suggestion.
+    note : str
+        What the suggestion rests on, or why there is none.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    suggestion: float | None
+    steepest: float | None
+    note: str
+
+
+def range_test(
+    model: Classifier,
+    train: Samples,
+    recipe: Recipe,
+    *,
+    low: float = 1e-6,
+    high: float = 1.0,
+    steps: int = 60,
+    seed: int = 0,
+) -> RangeTest:
+    """Train a copy of the model for a few steps while the rate grows from `low` to `high`; the model itself is untouched.
+
+    Parameters
+    ----------
+    model : Classifier
+    train : Samples
+    recipe : Recipe
+        Batch size, freeze depth, layer decay, augmentation and loss are taken from it; epochs, rate and schedule are not.
+    low, high : float
+        First and last rate (of the head); the rate grows by the same factor each step.
+    steps : int
+        At least 10.
+    seed : int
+
+    Returns
+    -------
+    RangeTest
+
+    Raises
+    ------
+    ValueError
+        For a range that is none, or fewer than ten steps.
+    """
+    if not 0 < low < high < math.inf:
+        raise ValueError(f"low={low}, high={high}: use two rates with 0 < low < high.")
+    if steps < 10:
+        raise ValueError(f"steps={steps}: a range test needs 10 or more to show a curve.")
+    model = copy.deepcopy(model)
+    recipe = replace(recipe, lr=1.0, unfreeze="at_once", patience=None, keep="last")
+    freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
+    batches = max(1, len(train) // min(recipe.batch_size, len(train)))
+    start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    loop = _Loop(model, train, None, recipe, seed, "", [], start, True)
+    rates = np.geomspace(low, high, steps)
+    losses: list[float] = []
+    runtime.seed_everything(seed)
+    groups = freezing.parameter_groups(model, 1.0, decay=recipe.layer_decay, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=1.0)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    model.train()
+    for step, rate in enumerate(rates):
+        epoch, number = divmod(step, batches)
+        positions, turns = loop.plan(epoch)
+        positions = positions[number * recipe.batch_size : (number + 1) * recipe.batch_size]
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = rate * peak
+        loss = loop.loss_at(positions, turns[positions], recipe.freeze_depth)
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]) or _smooth(losses)[-1] > DIVERGED_AT * min(_smooth(losses)):
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return _read(rates[: len(losses)], losses)
+
+
+def _read(rates: np.ndarray, losses: list[float]) -> RangeTest:
+    """What the curve advises, or why it does not."""
+    smoothed = _smooth(losses)
+    facts = (tuple(map(float, rates)), tuple(losses), tuple(smoothed))
+    finite = np.isfinite(smoothed)
+    if finite.sum() < 10:
+        note = f"The loss blew up within {len(losses)} steps: even the lowest rate was too high. Start lower."
+        return RangeTest(*facts, None, None, note)
+    values, lr = np.asarray(smoothed)[finite], np.asarray(rates)[finite]
+    best = int(values[3:].argmin()) + 3
+    noise = float(np.std(np.diff(np.asarray(losses)[finite]))) / math.sqrt(2)
+    fall = float(values[:4].mean() - values[best])
+    if fall < max(0.5 * noise, 0.02 * values[:4].mean()):
+        note = (
+            "The loss never fell clearly: the curve is flat or noisy. Use more steps, larger batches, or a wider range."
+        )
+        return RangeTest(*facts, None, None, note)
+    slope = np.gradient(values[: best + 1], np.log(lr[: best + 1]))
+    steepest = float(lr[3 + int(slope[3:].argmin())])
+    note = "A tenth of the rate at the lowest smoothed loss."
+    if best == len(values) - 1:
+        note += " The loss was still falling at the end: the range stops too early, so take this as a lower bound."
+    return RangeTest(*facts, float(lr[best]) / 10, steepest, note)
+
+
+def _smooth(losses: list[float]) -> list[float]:
+    """Exponential average with bias correction."""
+    average, out = 0.0, []
+    for step, loss in enumerate(losses, start=1):
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        out.append(average / (1 - SMOOTHING**step))
+    return out

@@ -1,0 +1,174 @@
+"""Scores: predictions of a trained model, kept on disk, and the metrics that every chapter reports."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from sklearn import metrics as sk
+from torch import nn
+
+from tl_helpers import activations, cache, models, runtime
+from tl_helpers.activations import Line
+from tl_helpers.data import Samples
+from tl_helpers.data.views import VIEWS, view
+from tl_helpers.models import Classifier
+
+BATCH = 64
+
+
+def evaluate(model: Classifier, samples: Samples, *, views: int = 1) -> dict[str, float]:
+    """Score a model; the only reader of test splits. Predictions are kept on disk by weights and pixels.
+
+    Parameters
+    ----------
+    model : Classifier
+    samples : Samples
+    views : {1, 8}
+        With 8, the probabilities are averaged over the eight exact views of each image (test-time augmentation).
+
+    Returns
+    -------
+    dict of str to float
+        See `score`, plus ``loss`` (mean cross-entropy).
+    """
+    logits = predict(model, samples, views=views)
+    labels = samples.labels.numpy()
+    found = score(labels, softmax(logits))
+    found["loss"] = float(nn.functional.cross_entropy(torch.from_numpy(logits), samples.labels))
+    return found
+
+
+def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarray:
+    """Logits, float32, shape (N, classes), in eval mode; kept on disk by weights and pixels.
+
+    With ``views=8``: the logarithm of the mean probability over the eight exact views.
+    """
+    if views not in (1, VIEWS):
+        raise ValueError(f"views={views}: use 1 (the image as it is) or {VIEWS} (all exact views).")
+    here = runtime.current()
+    dtype = here.precision("inference")
+    code = cache.source_fingerprint(logits_of, models.backbone, activations.run_prefix)
+    frozen = model.backbone.frozen_depth
+    key = cache.fingerprint(
+        "logits", model, model.backbone.preprocessing, cache.fingerprint(samples.pixels), dtype, here.device.type, code,
+        views, frozen,
+    )  # fmt: skip
+
+    def compute() -> dict[str, torch.Tensor]:
+        was_training = model.training
+        model.eval().to(here.device)
+        line = Line(model.backbone, frozen, samples, views=views) if frozen else None
+        parts = [logits_of(model, samples, line, number) for number in range(views)]
+        model.train(was_training)
+        if views == 1:
+            return {"logits": parts[0]}
+        return {"logits": torch.stack([part.softmax(1) for part in parts]).mean(0).clamp_min(1e-12).log()}
+
+    return cache.shared("predictions").compute(key, compute)["logits"].numpy()
+
+
+def logits_of(model: Classifier, samples: Samples, line: Line | None, number: int = 0) -> torch.Tensor:
+    """Logits (N, classes) of one exact view, float32 on the CPU; from the freeze line where there is one."""
+    here = runtime.current()
+    was_training = model.training
+    model.eval().to(here.device)
+    parts = []
+    with torch.inference_mode(), here.autocast("inference"):
+        for start in range(0, len(samples), BATCH):
+            stop = min(start + BATCH, len(samples))
+            if line is None:
+                pixels = view(samples.pixels[start:stop], number).to(here.device)
+                parts.append(model(model.backbone.prepare(pixels)).float().cpu())
+            else:
+                x = line(torch.arange(start, stop), torch.full((stop - start,), number)).to(here.device)
+                parts.append(model.above(x, line.depth).float().cpu())
+    model.train(was_training)
+    return torch.cat(parts)
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Metrics of predicted probabilities, in percent where that is usual.
+
+    Parameters
+    ----------
+    labels : int array, shape (N,)
+    probabilities : float array, shape (N, classes)
+        Rows add up to 1.
+
+    Returns
+    -------
+    dict of str to float
+        ``accuracy``, ``balanced_accuracy``, ``f1`` (of class 1 with two classes, else macro), ``auc`` (one against
+        rest), all in %, and ``calibration_error`` (see `calibration_error`), in percentage points. With only one class
+        among the labels, ``auc`` is NaN.
+
+    Raises
+    ------
+    ValueError
+        For empty input, shapes that do not fit, labels out of range, or NaN.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
+    if len(labels) == 0 or probabilities.ndim != 2 or len(probabilities) != len(labels):
+        raise ValueError(
+            f"{len(labels)} labels against probabilities of shape {probabilities.shape}; need (N, classes)."
+        )
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            "NaN or infinity among the probabilities: did the training diverge? Try a lower learning rate."
+        )
+    classes = probabilities.shape[1]
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"Labels from {labels.min()} to {labels.max()}, but probabilities for {classes} classes.")
+    predicted = probabilities.argmax(axis=1)
+    present = np.unique(labels)
+    auc = math.nan
+    if classes == 2 and len(present) == 2:
+        auc = sk.roc_auc_score(labels, probabilities[:, 1])
+    elif len(present) == classes:
+        auc = sk.roc_auc_score(labels, probabilities, multi_class="ovr", labels=np.arange(classes))
+    recalls = sk.recall_score(labels, predicted, labels=present, average="macro", zero_division=0)
+    f1 = (
+        sk.f1_score(labels, predicted, pos_label=1, zero_division=0)
+        if classes == 2
+        else sk.f1_score(labels, predicted, average="macro", zero_division=0)
+    )
+    return {
+        "accuracy": 100 * float(sk.accuracy_score(labels, predicted)),
+        "balanced_accuracy": 100 * float(recalls),
+        "f1": 100 * float(f1),
+        "auc": 100 * float(auc),
+        "calibration_error": 100 * calibration_error(labels, probabilities),
+    }
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    r"""Expected calibration error (Guo et al. 2017, equation 3): how far confidence is from being right.
+
+    .. math:: \sum_{b} \frac{|B_b|}{N} \left| \mathrm{accuracy}(B_b) - \mathrm{confidence}(B_b) \right|
+
+    Parameters
+    ----------
+    labels : int array, shape (N,)
+    probabilities : float array, shape (N, classes)
+    bins : int
+        Of equal width over the confidence, (0, 1].
+
+    Returns
+    -------
+    float
+        In [0, 1].
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = [
+        abs(right[place == b].mean() - confidence[place == b].mean()) * (place == b).mean() for b in np.unique(place)
+    ]
+    return float(sum(gaps))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (N, classes) from logits (N, classes)."""
+    return torch.from_numpy(logits).double().softmax(dim=1).numpy()
