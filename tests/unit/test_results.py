@@ -1,0 +1,183 @@
+"""tl_helpers.results: every cell is run once, failures are tried again, a killed run goes on, files are checked."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tl_helpers import results
+from tl_helpers.results import ResultsError, Study, facts, load, recorded, run_study
+
+CALLS: list[dict] = []
+
+
+def cell(depth, lr, seed):
+    CALLS.append({"depth": depth, "lr": lr, "seed": seed})
+    return {"accuracy": 80 + depth + 10 * lr + seed}
+
+
+def fragile(depth, lr, seed):
+    """Fails twice at depth 1, always at depth 2."""
+    found = cell(depth, lr, seed)
+    tries = sum(call == CALLS[-1] for call in CALLS)
+    if depth == 2 or (depth == 1 and tries < 3):
+        raise RuntimeError("no luck")
+    return found
+
+
+def slow(depth, lr, seed):
+    """Notes each call in a file; the fifth one kills the process."""
+    notes = Path(os.environ["NOTES"])
+    with notes.open("a") as file:
+        file.write(f"{depth} {lr} {seed}\n")
+    if os.environ.get("KILL") and len(notes.read_text().splitlines()) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return cell(depth, lr, seed)
+
+
+GRID = {"depth": (0, 1, 2), "lr": (1e-4, 0.01), "seed": (0, 1)}
+STUDY = Study("tiny", "a tiny grid", GRID, cell)
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    CALLS.clear()
+
+
+def test_every_cell_once_and_by_seed_first(tmp_path):
+    assert run_study(STUDY, folder=tmp_path) == []
+    assert len(CALLS) == 12 == len({tuple(call.values()) for call in CALLS})
+    assert [call["seed"] for call in CALLS] == [0] * 6 + [1] * 6
+    frame = load("tiny", folder=tmp_path)
+    assert list(frame.columns) == ["depth", "lr", "seed", "accuracy", "seconds"]
+    assert frame[["depth", "lr", "seed"]].to_records(index=False).tolist() == list(itertools.product(*GRID.values()))
+    assert (frame["accuracy"] - 80 - frame["depth"] - 10 * frame["lr"] - frame["seed"]).abs().max() < 1e-6
+    note = facts("tiny", folder=tmp_path)
+    assert (note["cells_done"], note["cells_all"], note["command"]) == (12, 12, "make results")
+    assert set(note) >= {"commit", "versions", "machine", "seconds", "date", "grid"}
+
+
+def test_recorded_cells_are_taken_over_even_without_the_study_file(tmp_path, own_cache):
+    run_study(STUDY, folder=tmp_path, limit=5)
+    assert len(CALLS) == 5
+    first = load("tiny", folder=tmp_path)
+    for file in (own_cache / "studies").iterdir():  # as on another machine
+        file.unlink()
+    CALLS.clear()
+    run_study(STUDY, folder=tmp_path)
+    assert len(CALLS) == 7
+    both = load("tiny", folder=tmp_path)
+    assert len(both) == 12
+    assert len(both.merge(first)) == 5
+    before = (tmp_path / "tiny.csv").read_bytes()
+    CALLS.clear()
+    run_study(STUDY, folder=tmp_path)
+    assert CALLS == []
+    assert (tmp_path / "tiny.csv").read_bytes() == before
+
+
+def test_failed_cells_are_tried_three_times_and_named(tmp_path, capsys):
+    study = Study("fragile", "fails", GRID, fragile)
+    failed = run_study(study, folder=tmp_path)
+    assert sorted((c["depth"], c["lr"], c["seed"]) for c in failed) == [(2, lr, s) for lr in GRID["lr"] for s in (0, 1)]
+    assert {sum(call["depth"] == d for call in CALLS) for d in (1, 2)} == {12}
+    assert len(load("fragile", folder=tmp_path)) == 8
+    assert "no luck" in capsys.readouterr().err
+
+
+KILLED = """
+    import sys
+    from pathlib import Path
+    from tests.unit.test_results import GRID, slow
+    from tl_helpers.results import Study, run_study
+    run_study(Study("slow", "is killed", GRID, slow), folder=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(tmp_path):
+    environment = os.environ | {"NOTES": str(tmp_path / "notes"), "KILL": "1"}
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)]
+    root = Path(__file__).parents[2]
+    assert subprocess.run(command, cwd=root, env=environment, check=False).returncode == -signal.SIGKILL
+    environment.pop("KILL")
+    subprocess.run(command, cwd=root, env=environment, check=True)
+    notes = (tmp_path / "notes").read_text().split("\n")[:-1]
+    assert len(load("slow", folder=tmp_path)) == 12
+    assert len(notes) == 13  # only the cell that was killed ran twice
+    assert len(set(notes)) == 12
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_database(tmp_path, monkeypatch):
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    study = Study("slow", "shared", GRID, slow)
+    assert run_study(study, folder=tmp_path, storage=f"sqlite:///{tmp_path}/studies.db", workers=2) == []
+    notes = (tmp_path / "notes").read_text().split("\n")[:-1]
+    assert len(load("slow", folder=tmp_path)) == 12
+    assert len(set(notes)) == 12
+    assert len(notes) <= 14  # two workers may meet at the last cell of a seed
+
+
+def test_another_version_is_not_taken_over(tmp_path):
+    run_study(STUDY, folder=tmp_path)
+    CALLS.clear()
+    run_study(Study("tiny", "a tiny grid", GRID, cell, version=2), folder=tmp_path)
+    assert len(CALLS) == 12
+
+
+def test_a_grid_that_grew_keeps_what_it_has(tmp_path):
+    run_study(STUDY, folder=tmp_path)
+    CALLS.clear()
+    run_study(Study("tiny", "larger", GRID | {"seed": (0, 1, 2)}, cell), folder=tmp_path)
+    assert {call["seed"] for call in CALLS} == {2}
+    assert len(load("tiny", folder=tmp_path)) == 18
+
+
+@pytest.mark.parametrize("content", ["", "depth,lr\n1,2\n", 'a,"b\n1'])
+def test_damaged_tables_are_refused(tmp_path, content):
+    (tmp_path / "tiny.csv").write_text(content)
+    with pytest.raises(ResultsError, match="damaged"):
+        load("tiny", folder=tmp_path)
+
+
+def test_what_is_not_there_says_how_to_make_it(tmp_path):
+    for read in (load, facts):
+        with pytest.raises(ResultsError, match="make results STUDIES=nothing"):
+            read("nothing", folder=tmp_path)
+    (tmp_path / "tiny.json").write_text("{")
+    with pytest.raises(ResultsError, match="damaged"):
+        facts("tiny", folder=tmp_path)
+
+
+def test_a_table_of_another_grid_is_refused(tmp_path):
+    run_study(STUDY, folder=tmp_path)
+    with pytest.raises(ResultsError, match="no column width"):
+        recorded(Study("tiny", "other", {"width": (1, 2)}, cell), folder=tmp_path)
+
+
+def test_studies_that_cannot_run(tmp_path):
+    with pytest.raises(ValueError, match="workers=0"):
+        run_study(STUDY, folder=tmp_path, workers=0)
+    with pytest.raises(ValueError, match="at least one value"):
+        run_study(Study("empty", "no values", {"depth": ()}, cell), folder=tmp_path)
+
+
+def test_the_command_line_knows_its_studies(capsys):
+    assert results.main(["--list"]) == 0
+    assert "freeze_grid" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        results.main(["nothing"])
+    assert "no study named nothing" in capsys.readouterr().err
+
+
+def test_no_name_of_a_host_is_recorded():
+    import socket
+
+    assert socket.gethostname() not in json.dumps(results.machine())
