@@ -14,12 +14,13 @@ PHASE   = $(PY) book/_tools/phase.py
 # Chapters and tests run with every non-loopback socket refused, and one thread per process.
 OFFLINE := PYTHONPATH=$(CURDIR)/tests/no_network TL_THREADS=1 OMP_NUM_THREADS=1 TL_PROGRESS=0 JUPYTER_PLATFORM_DIRS=1 JUPYTER_PREFER_ENV_PATH=1
 
+comma     := ,
 INSTALLED := $(VENV)/.installed
 PACKAGE   := $(shell find tl_helpers -type f -not -name '*.pyc')
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 BOOK      := _config.yml $(shell find book -type f -not -name '*.pyc' -not -path 'book/_static/vendor/*')
 TESTS     := $(shell find tests -type f -name '*.py')
-RUN_TESTS := tests/unit tests/exercises tests/no_network
+RUN_TESTS := tests/unit tests/exercises tests/results tests/no_network
 
 # A stamp is worth nothing when what it stands for is gone.
 VENDOR_GONE := $(if $(wildcard book/_static/vendor/require.js),,gone)
@@ -28,7 +29,7 @@ HTML_GONE   := $(if $(wildcard _build/html/book/index.html),,gone)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install vendor execute book test check lab serve clean gone
+.PHONY: help install vendor execute book test check results lab serve clean gone
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -47,6 +48,10 @@ check: $(INSTALLED)  ## lint and run the fast unit tests (under a minute)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(OFFLINE) $(PY) -m pytest $(wildcard tests/unit tests/exercises) -m "not slow" -n $(JOBS) -q
+
+# STUDIES=freeze_grid,strategies (all by default), STORAGE=database URL that several machines share, LIMIT=runs now.
+results: $(INSTALLED)  ## record what is missing of the studies in book/results: hours on two cores
+	$(PY) -m tl_helpers.results $(subst $(comma), ,$(STUDIES)) --workers $(JOBS) $(if $(STORAGE),--storage $(STORAGE)) $(if $(LIMIT),--limit $(LIMIT))
 
 lab: $(INSTALLED)  ## open JupyterLab on the chapters
 	$(BIN)/jupyter-lab notebooks

@@ -7,15 +7,21 @@ computes are the same thing. Chapters 4 and 5 read the results with `tl_helpers.
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from tl_helpers import features
 from tl_helpers.data import Samples, Task, load_task
+from tl_helpers.data.views import VIEWS, view
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.results import Study
-from tl_helpers.training import Recipe, evaluate, fit
+from tl_helpers.training import Recipe, evaluate, fit, score
 
 SIZE = 96
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -43,7 +49,9 @@ def recipe_for(labels: int | str, depth: int, lr: float) -> Recipe:
     return dataclasses.replace(BASE, epochs=epochs, batch_size=32 if few else 16, freeze_depth=depth, lr=lr)
 
 
-def grid_cell(depth: int, lr: float, labels: int | str, seed: int, *, task: str = "elpv", size: int = SIZE) -> dict:
+def grid_cell(
+    depth: int, lr: float, labels: int | str, seed: int, *, task: str = "elpv", size: int = SIZE, augment: str = "flips"
+) -> dict:
     """One cell of the depth x rate x labels grid: train above the freeze line, score validation and test.
 
     Parameters
@@ -65,14 +73,14 @@ def grid_cell(depth: int, lr: float, labels: int | str, seed: int, *, task: str 
     whole = load_task(task, seed=seed)
     few = labelled(whole, labels, seed)
     model = classifier(whole, seed)
-    recipe = recipe_for(labels, depth, lr)
+    recipe = dataclasses.replace(recipe_for(labels, depth, lr), augment=augment)
     run = fit(model, few.samples("train", size), None, recipe, seed=seed, name=f"grid {task}", fresh=True)
     return _scores(model, whole, size) | {"train_seconds": round(run.seconds, 2)}
 
 
 def textile_cell(depth: int, lr: float, labels: int, seed: int) -> dict:
-    """`grid_cell` on textile defects."""
-    return grid_cell(depth, lr, labels, seed, task="textile")
+    """`grid_cell` on textile defects. The weave has a direction, so the images are not turned."""
+    return grid_cell(depth, lr, labels, seed, task="textile", augment="none")
 
 
 STRATEGIES: dict[str, dict] = {
@@ -93,6 +101,8 @@ STRATEGIES: dict[str, dict] = {
     "source's crops": {"augment": "crops"},
     "dropout": {"dropout": 0.5},
     "from scratch": {"pretrained": False},
+    "one common rate, three times higher": {"lr": 3e-3},
+    "discriminative rates, three times higher": {"lr": 3e-3, "layer_decay": 0.7},
 }
 """Changes of one recipe, each alone (`dropout` and `pretrained` are the model's, the others the recipe's)."""
 
@@ -131,17 +141,21 @@ PUBLISHED = Recipe(
 
 
 def published_cell(seed: int, part: str) -> dict:
-    """ELPV at 224 px against Deitsch et al. 2019: fine-tuned Lite0, the mean of eight views at test time.
+    """ELPV at 224 px against Deitsch et al. 2019, the mean of eight views at test time.
 
     Parameters
     ----------
     seed : int
         Of the split.
-    part : {"train", "train + validation"}
-        ``train`` is scored on validation: there the recipe was chosen. ``train + validation`` (75 % of the cells, as in
-        the paper) trains the chosen recipe once more and is the one that reads the test split.
+    part : {"train", "train + validation", "frozen features"}
+        ``train`` fine-tunes on the training cells and is scored on validation: there the recipe was looked at.
+        ``train + validation`` (75 % of the cells, as in the paper) trains the same recipe once more and is the one that
+        reads the test split. ``frozen features`` is the baseline on the same splits: logistic regression on the embedding
+        of the same eight views of the frozen network, C chosen on validation, then fitted to both.
     """
     task = load_task("elpv", seed=seed)
+    if part == "frozen features":
+        return _frozen_features(task)
     model = classifier(task, seed, dropout=0.2)
     if part == "train":
         run = fit(model, task.samples("train", 224), None, PUBLISHED, seed=seed, name="published", fresh=True)
@@ -149,14 +163,36 @@ def published_cell(seed: int, part: str) -> dict:
         return found | {"train_seconds": round(run.seconds, 1)}
     run = fit(model, _all_but_test(task, 224), None, PUBLISHED, seed=seed, name="published", fresh=True)
     test = task.samples("test", 224)
-    scores = evaluate(model, test, views=8)
-    return {
-        "accuracy": scores["accuracy"],
-        "balanced_accuracy": scores["balanced_accuracy"],
-        "auc": scores["auc"],
+    return _test_scores(evaluate(model, test, views=8)) | {
         "accuracy_one_view": evaluate(model, test)["accuracy"],
         "train_seconds": round(run.seconds, 1),
     }
+
+
+def _frozen_features(task: Task) -> dict:
+    """Logistic regression on frozen features, averaged over the eight views as the fine-tuned network's answers are."""
+    start = time.perf_counter()
+    everything = task.all_samples(224)
+    backbone = load_backbone("efficientnet_lite0")
+    turned = [dataclasses.replace(everything, pixels=view(everything.pixels, number)) for number in range(VIEWS)]
+    x = [features.extract(backbone, samples) for samples in turned]
+    y = everything.labels.numpy()
+    train, validation, test = (task.rows(split) for split in ("train", "validation", "test"))
+
+    def answers(c: float, learn: np.ndarray, ask: np.ndarray) -> np.ndarray:
+        head = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
+        head.fit(np.concatenate([view_x[learn] for view_x in x]), np.tile(y[learn], VIEWS))
+        return np.mean([head.predict_proba(view_x[ask]) for view_x in x], axis=0)
+
+    scores = {c: score(y[validation], answers(c, train, validation))["accuracy"] for c in (1e-4, 1e-3, 1e-2)}
+    best = max(scores, key=scores.get)
+    found = score(y[test], answers(best, np.concatenate([train, validation]), test))
+    seconds = round(time.perf_counter() - start, 1)
+    return _test_scores(found) | {"validation_accuracy": scores[best], "train_seconds": seconds}
+
+
+def _test_scores(scores: dict[str, float]) -> dict[str, float]:
+    return {name: scores[name] for name in ("accuracy", "balanced_accuracy", "auc")}
 
 
 def _all_but_test(task: Task, size: int) -> Samples:
@@ -201,7 +237,7 @@ STUDIES: dict[str, Study] = {
         Study(
             "published",
             "Solar cells, 224 px, held against published numbers",
-            {"part": ("train", "train + validation"), "seed": (0, 1, 2)},
+            {"part": ("frozen features", "train", "train + validation"), "seed": (0, 1, 2)},
             published_cell,
         ),
         Study(

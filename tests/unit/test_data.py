@@ -38,7 +38,12 @@ def image_folder(home, counts, size=12):
 
 @pytest.mark.parametrize(
     ("name", "total", "classes", "shape"),
-    [("elpv", 2624, 2, (1, 300, 300)), ("mnist5k", 5000, 10, (1, 28, 28)), ("optdigits", 1797, 10, (1, 8, 8))],
+    [
+        ("elpv", 2624, 2, (1, 300, 300)),
+        ("mnist5k", 5000, 10, (1, 28, 28)),
+        ("optdigits", 1797, 10, (1, 8, 8)),
+        ("textile", 2000, 3, (3, 250, 250)),
+    ],
 )
 def test_packaged_task(name, total, classes, shape):
     task = load_task(name)
@@ -317,4 +322,4 @@ def test_corruptions_out_of_range():
 
 
 def test_packaged_names():
-    assert set(PACKAGED) == {"elpv", "mnist5k", "optdigits"}
+    assert set(PACKAGED) == {"elpv", "mnist5k", "optdigits", "textile"}

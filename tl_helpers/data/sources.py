@@ -27,9 +27,9 @@ def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task
     Parameters
     ----------
     name : str or pathlib.Path
-        ``elpv``, ``mnist5k`` or ``optdigits`` (installed by pip, no network); the path of a folder with one sub-folder
-        of images for each class (or what else `datasets.load_dataset` reads from a folder); or a data set on the
-        Hugging Face hub (needs ``TL_ONLINE=1``).
+        ``elpv``, ``mnist5k``, ``optdigits`` or ``textile`` (installed by pip, no network); the path of a folder with one
+        sub-folder of images for each class (or what else `datasets.load_dataset` reads from a folder); or a data set on
+        the Hugging Face hub (needs ``TL_ONLINE=1``).
     seed : int
         Of the split into 60 % train, 15 % validation, 25 % test, where the data brings none.
     split : {"random", "blocks"}
@@ -160,11 +160,42 @@ def _digits(pixels: np.ndarray, labels: np.ndarray, *, seed: int, **facts: str) 
     return task_from_dataset(table, seed=seed, label_rule="the digit that is written", **facts)
 
 
+def _textile(seed: int, split: str) -> Task:
+    import conformal_clip_data  # here, so that other tasks work without the package
+
+    home = Path(conformal_clip_data.__file__).parent / "data" / "textile_images" / "simulated"
+    classes = {"nominal": "nominal", "local": "local defect", "global": "global defect"}
+    files = [(path, name) for folder, name in classes.items() for path in sorted((home / folder).glob("*.jpg"))]
+    if len({name for _, name in files}) < len(classes):
+        raise TaskError("Images of conformal-clip-data are missing. Install the package again.")
+    label = datasets.ClassLabel(names=list(classes.values()))
+    table = datasets.Dataset.from_dict(
+        {"image": [str(path) for path, _ in files], "label": [label.str2int(name) for _, name in files]},
+        features=datasets.Features({"image": datasets.Image(), "label": label}),
+    )
+    return task_from_dataset(
+        table,
+        name="textile",
+        domain="simulated weave",
+        label_rule="how the image was simulated: the usual weave, one with a local defect, or one with other parameters",
+        licence="MIT",
+        citation="Megahed et al. 2025",
+        source="pip package conformal-clip-data: 2,000 simulated images of woven cloth",
+        note="Simulated, so every image is independent of the others: a random split leaks nothing.",
+        seed=seed,
+    )
+
+
 def _png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, format="PNG", compress_level=1)
     return file.getvalue()
 
 
-PACKAGED: dict[str, Callable[[int, str], Task]] = {"elpv": _elpv, "mnist5k": _mnist5k, "optdigits": _optdigits}
+PACKAGED: dict[str, Callable[[int, str], Task]] = {
+    "elpv": _elpv,
+    "mnist5k": _mnist5k,
+    "optdigits": _optdigits,
+    "textile": _textile,
+}
 """Tasks that pip installed, by name."""
