@@ -90,7 +90,7 @@ def test_checks_a_claim(notebook):
 
 
 def test_shows_a_live_control(notebook):
-    assert re.search(r"\bwidgets\.explore\(|\bexplore\(", code(notebook))
+    assert re.search(r"\bwidgets\.(explore|FreezeExplorer)\(", code(notebook))
 
 
 def test_has_exercises_each_with_a_folded_solution(notebook):

@@ -25,7 +25,7 @@ import traitlets
 
 from tl_helpers import plots
 
-_FOLDER = pathlib.Path(__file__).parent / "_widgets"
+_FOLDER = pathlib.Path(__file__).parents[1] / "_widgets"
 MOST_CONTROLS = 3
 MOST_CELLS = 1_500  # keeps the state that a page embeds below 60 kB
 
