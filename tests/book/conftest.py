@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from builtsite import DESKTOP, HTML, Watch
+from labserver import lab  # noqa: F401 (a fixture)
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM_FLAGS = [

@@ -23,7 +23,7 @@ HEADINGS = [
     "At scale",
     "References",
 ]
-FIGURE = re.compile(r"\bplots\.(?!use_style|colours|result_table)\w+\(|\bplt\.(subplots|figure|imshow|plot)\(")
+FIGURE = re.compile(r"\bplots\.(?!use_style|colours|result_table|number)\w+\(|\bplt\.(subplots|figure|imshow|plot)\(")
 NOT_A_FIGURE = {"no-figure", "remove-output", "remove-cell"}
 
 

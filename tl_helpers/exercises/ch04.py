@@ -143,7 +143,7 @@ def l2_sp(l2_sp_penalty: Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor
     penalty = l2_sp_penalty(parameters, start, 0.3)
     if not isinstance(penalty, torch.Tensor) or penalty.numel() != 1:
         raise Hint(f"Return one number as a tensor (so that it has a gradient); you returned {type(penalty).__name__}.")
-    distance = sum(float(((p - s) ** 2).sum()) for p, s in zip(parameters, start, strict=True))
+    distance = sum(float(((p.detach() - s) ** 2).sum()) for p, s in zip(parameters, start, strict=True))
     value, wanted = float(penalty.detach()), 0.15 * distance
     if abs(value - 0.15 * sum(float((p.detach() ** 2).sum()) for p in parameters)) < 1e-6:
         raise Hint("This pulls the weights towards 0: that is weight decay. L2-SP pulls towards where they started.")

@@ -18,7 +18,7 @@ from tl_helpers.training.recipe import Recipe
 DIVERGED_AT = 4.0
 """The test stops where the smoothed loss is this many times the best so far (as fastai does)."""
 
-SMOOTHING = 0.9
+SMOOTHING = 0.85
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,11 @@ def _read(rates: np.ndarray, losses: list[float]) -> RangeTest:
         return RangeTest(*facts, None, None, note)
     values, lr = np.asarray(smoothed)[finite], np.asarray(rates)[finite]
     best = int(values[3:].argmin()) + 3
-    noise = float(np.std(np.diff(np.asarray(losses)[finite]))) / math.sqrt(2)
-    fall = float(values[:4].mean() - values[best])
-    if fall < max(0.5 * noise, 0.02 * values[:4].mean()):
+    # Neighbouring losses differ by their noise alone; the average of about ten of them is quieter by a known factor.
+    noise = float(np.std(np.diff(np.asarray(losses)[: best + 1]))) / math.sqrt(2)
+    noise *= math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING))
+    fall = float(values[:5].mean() - values[best])
+    if fall < max(2 * noise, 0.02 * values[:5].mean()):
         note = (
             "The loss never fell clearly: the curve is flat or noisy. Use more steps, larger batches, or a wider range."
         )
