@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import warnings
 import zlib
@@ -318,9 +319,9 @@ class _File:
             self.data.parent.mkdir(parents=True, exist_ok=True)
             with _opened(self.data) as data, _opened(self.index) as index:
                 for slot, row in zip(slots, raw, strict=True):
-                    os.pwrite(data, row.data, int(slot) * self.size)
+                    _put(data, int(slot) * self.size, row.tobytes())
                 for slot, entry in zip(slots, entries, strict=True):
-                    os.pwrite(index, entry.tobytes(), int(slot) * _ENTRY.itemsize)
+                    _put(index, int(slot) * _ENTRY.itemsize, entry.tobytes())
         except OSError as error:
             self.broken = True
             warnings.warn(
@@ -353,13 +354,17 @@ class _File:
         return entries
 
 
-@contextlib.contextmanager
-def _opened(path: Path):
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
+def _opened(path: Path) -> io.RawIOBase:
+    """A file to write into at any place, unbuffered; made where there is none."""
+    with contextlib.suppress(FileExistsError):
+        path.open("xb").close()
+    return path.open("r+b", buffering=0)
+
+
+def _put(file: io.RawIOBase, offset: int, raw: bytes) -> None:
+    file.seek(offset)
+    if file.write(raw) != len(raw):
+        raise OSError("the disk took only a part of it")
 
 
 def _evict(keep: Path) -> None:
@@ -373,6 +378,7 @@ def _evict(keep: Path) -> None:
         if total <= LIMIT_BYTES:
             return
         if data != keep:
-            data.with_suffix(".idx").unlink(missing_ok=True)
-            data.unlink(missing_ok=True)
-            total -= size
+            with contextlib.suppress(OSError):  # Windows keeps a file that another process reads
+                data.with_suffix(".idx").unlink(missing_ok=True)
+                data.unlink(missing_ok=True)
+                total -= size

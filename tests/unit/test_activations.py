@@ -136,13 +136,13 @@ KILLED = """
     from tests.unit.test_activations import DATA, frozen
     from tl_helpers import activations
     import torch
-    writes, pwrite = [0], os.pwrite
+    writes, put = [0], activations._put
     def counted(*arguments):
         writes[0] += 1
         if writes[0] == int(sys.argv[1]):
             os.kill(os.getpid(), signal.SIGKILL)
-        return pwrite(*arguments)
-    os.pwrite = counted
+        return put(*arguments)
+    activations._put = counted
     activations.Line(frozen(2).backbone, 2, DATA)(torch.arange(40))
 """
 
@@ -164,7 +164,7 @@ def test_full_disk_costs_only_the_cache(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(activations, "_put", full)
     backbone = frozen(1).backbone
     with pytest.warns(cache.CacheWarning, match="No space left"):
         got = Line(backbone, 1, DATA)(torch.arange(4))
