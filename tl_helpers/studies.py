@@ -17,7 +17,6 @@ from sklearn.preprocessing import StandardScaler
 
 from tl_helpers import features
 from tl_helpers.data import Samples, Task, load_task
-from tl_helpers.data.views import VIEWS, view
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.results import Study
@@ -150,8 +149,8 @@ def published_cell(seed: int, part: str) -> dict:
     part : {"train", "train + validation", "frozen features"}
         ``train`` fine-tunes on the training cells and is scored on validation: there the recipe was looked at.
         ``train + validation`` (75 % of the cells, as in the paper) trains the same recipe once more and is the one that
-        reads the test split. ``frozen features`` is the baseline on the same splits: logistic regression on the embedding
-        of the same eight views of the frozen network, C chosen on validation, then fitted to both.
+        reads the test split. ``frozen features`` is the baseline on the same splits: logistic regression on embeddings,
+        C chosen on validation, then fitted to both. ``accuracy_one_view`` compares the two without the eight views.
     """
     task = load_task("elpv", seed=seed)
     if part == "frozen features":
@@ -170,25 +169,23 @@ def published_cell(seed: int, part: str) -> dict:
 
 
 def _frozen_features(task: Task) -> dict:
-    """Logistic regression on frozen features, averaged over the eight views as the fine-tuned network's answers are."""
+    """Logistic regression on frozen features, one view of each image in training and at test time."""
     start = time.perf_counter()
     everything = task.all_samples(224)
-    backbone = load_backbone("efficientnet_lite0")
-    turned = [dataclasses.replace(everything, pixels=view(everything.pixels, number)) for number in range(VIEWS)]
-    x = [features.extract(backbone, samples) for samples in turned]
+    x = features.extract(load_backbone("efficientnet_lite0"), everything)
     y = everything.labels.numpy()
     train, validation, test = (task.rows(split) for split in ("train", "validation", "test"))
 
     def answers(c: float, learn: np.ndarray, ask: np.ndarray) -> np.ndarray:
         head = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
-        head.fit(np.concatenate([view_x[learn] for view_x in x]), np.tile(y[learn], VIEWS))
-        return np.mean([head.predict_proba(view_x[ask]) for view_x in x], axis=0)
+        return head.fit(x[learn], y[learn]).predict_proba(x[ask])
 
-    scores = {c: score(y[validation], answers(c, train, validation))["accuracy"] for c in (1e-4, 1e-3, 1e-2)}
+    scores = {c: score(y[validation], answers(c, train, validation))["accuracy"] for c in (1e-3, 1e-2, 1e-1)}
     best = max(scores, key=scores.get)
     found = score(y[test], answers(best, np.concatenate([train, validation]), test))
     seconds = round(time.perf_counter() - start, 1)
-    return _test_scores(found) | {"validation_accuracy": scores[best], "train_seconds": seconds}
+    same = {"validation_accuracy": scores[best], "accuracy_one_view": found["accuracy"], "train_seconds": seconds}
+    return _test_scores(found) | same
 
 
 def _test_scores(scores: dict[str, float]) -> dict[str, float]:
