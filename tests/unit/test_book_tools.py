@@ -12,6 +12,7 @@ import nbformat
 import offline_pages
 import phase
 import pytest
+import recorded_runs
 import status_page
 from docutils import nodes
 
@@ -168,3 +169,20 @@ def test_thebe_and_doubled_inline_scripts_are_left_out():
     context = {"script_files": [own, thebe, loader, once, twice], "css_files": [script("_static/sphinx-thebe.css")]}
     offline_pages.keep_own_scripts(None, "p", "t", context, None)
     assert context == {"script_files": [own, once], "css_files": []}
+
+
+# ---- recorded runs ---------------------------------------------------------------------------------------------------
+
+
+def test_recorded_runs_are_listed_from_their_files(tmp_path):
+    from tl_helpers.results import Study, run_study
+
+    def cell(depth):
+        return {"accuracy": 80.0 + depth}
+
+    run_study(Study("tiny", "a tiny grid", {"depth": (0, 1)}, cell), folder=tmp_path)
+    (row,) = recorded_runs.rows(tmp_path)
+    assert row[0] == "tiny: a tiny grid"
+    assert row[1] == "2 of 2"
+    assert row[5] == "make results"
+    assert recorded_runs.rows(tmp_path / "nothing") == []
