@@ -72,8 +72,10 @@ def test_recorded_runs_answer_without_kernel_network_or_mouse(site: str, page: P
 @pytest.fixture
 def explorer(lab: Lab, page: Page) -> Page:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK.strip())])
+    # Without it, JupyterLab asks which kernel to use, and waits.
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
     nbformat.write(notebook, lab.notebooks / "explorer.ipynb")
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(60_000)
     lab.open(page, "explorer.ipynb")
     page.evaluate(RUN_ALL)
     page.locator(".tl-freeze button.train").wait_for()
