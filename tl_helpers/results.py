@@ -41,7 +41,10 @@ SAVE_EVERY = 5.0
 """Seconds between two savings of the results: at most about this much is lost to a killed run, and nothing of its cells."""
 
 FOLDER = Path(__file__).resolve().parents[1] / "book" / "results"
-"""Where the book keeps what was recorded."""
+"""Where the book keeps what was recorded.
+
+:meta hide-value:
+"""
 
 Value = int | float | str
 

@@ -240,7 +240,7 @@ STUDIES: dict[str, Study] = {
         Study(
             "textile_grid",
             "Textile defects, 96 px: the second data set, on which the rule for the freeze depth is tested",
-            {"labels": (50, 300), "depth": (0, 3, 6, 9), "lr": (3e-4, 3e-3), "seed": (0, 1, 2)},
+            {"labels": (50, 300), "depth": (0, 3, 6, 7, 8, 9), "lr": (3e-4, 1e-3, 3e-3), "seed": (0, 1, 2)},
             textile_cell,
         ),
     )

@@ -5,6 +5,7 @@ Lab is driven through its own application object, as clicks on the menu can land
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -57,8 +58,13 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Iterator[Lab]:
+    with serve(tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def serve(home: Path) -> Iterator[Lab]:
     """JupyterLab on loopback, over a copy of the notebooks, with folders of its own for settings and runtime."""
-    home = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     # Draw cells that are out of sight too, so that the test can look at them; and do not offer news.
     for plugin, setting in {
