@@ -362,7 +362,8 @@ def test_ledger_holds_the_run():
 
 
 @pytest.mark.slow
-def test_two_processes_train_together(own_cache):
+@pytest.mark.parametrize("unfreeze", ["at_once", "gradual"])
+def test_two_processes_train_together(own_cache, unfreeze):
     """The loop under torchrun, which `accelerate launch` calls: both processes finish, one ledger record, one stored run."""
     root = Path(__file__).parents[2]
     script = own_cache.parent / "together.py"
@@ -370,7 +371,8 @@ def test_two_processes_train_together(own_cache):
         "from tests.unit.conftest import small_model, stripes\n"
         "from tl_helpers.training import Recipe, fit\n"
         "model = small_model()\n"
-        "run = fit(model, stripes(64), stripes(32, seed=1, name='v'), Recipe(epochs=6, lr=1e-2, batch_size=8))\n"
+        f"recipe = Recipe(epochs=6, lr=1e-2, batch_size=8, unfreeze={unfreeze!r})\n"
+        "run = fit(model, stripes(64), stripes(32, seed=1, name='v'), recipe)\n"
         "print(run.metrics['accuracy'])\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
