@@ -1,6 +1,7 @@
 """Tasks: what is to be learned, from which images, in which splits. Every chapter starts with `load_task`."""
 
 from tl_helpers.data.corruptions import CORRUPTIONS, corrupt
+from tl_helpers.data.domains import DomainPair, TargetLabelsError, Unlabelled, without_labels
 from tl_helpers.data.sources import PACKAGED, load_task
 from tl_helpers.data.splits import nested_subset, split_rows
 from tl_helpers.data.task import Samples, Task, TaskError, UnreadableImageError, task_from_dataset
@@ -8,13 +9,17 @@ from tl_helpers.data.task import Samples, Task, TaskError, UnreadableImageError,
 __all__ = [
     "CORRUPTIONS",
     "PACKAGED",
+    "DomainPair",
     "Samples",
+    "TargetLabelsError",
     "Task",
     "TaskError",
+    "Unlabelled",
     "UnreadableImageError",
     "corrupt",
     "load_task",
     "nested_subset",
     "split_rows",
     "task_from_dataset",
+    "without_labels",
 ]

@@ -1,0 +1,80 @@
+"""A target's labels are out of reach of whatever trains or chooses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.unit.conftest import small_model, stripes
+from tl_helpers import adaptation, features
+from tl_helpers.data import DomainPair, TargetLabelsError, TaskError, Unlabelled, load_task, without_labels
+from tl_helpers.training import Recipe, evaluate, fit
+
+
+@pytest.fixture(scope="module")
+def pair() -> DomainPair:
+    task = load_task("elpv", seed=0)
+    return DomainPair(task.only(domain="mono"), task.only(domain="poly"), size=32)
+
+
+def test_source_has_labels_and_the_target_has_not(pair):
+    assert set(pair.source("train").labels.tolist()) == {0, 1}
+    target = pair.target("train")
+    assert len(target) == len(pair.oracle_target("train"))
+    for name in ("labels", "extra"):
+        with pytest.raises(TargetLabelsError, match="without"):
+            getattr(target, name)
+        assert not hasattr(target, name)
+    held = {name for name in vars(target)}
+    assert held == {"name", "pixels", "classes", "rows", "pool"}
+
+
+def test_labels_are_reached_only_by_a_name_that_says_oracle(pair):
+    """Every public way from a pair to labels of the target says so."""
+    for name in [name for name in dir(pair) if not name.startswith("_") and name != "reversed"]:
+        found = getattr(pair, name)
+        found = found("train") if callable(found) else found
+        labelled = hasattr(found, "labels") and found.name.startswith(pair.target().name.split("/")[0])
+        assert labelled == name.startswith("oracle_"), name
+
+
+def test_what_trains_or_scores_with_labels_refuses_a_target():
+    target, labelled = without_labels(stripes(16)), stripes(32)
+    model = small_model()
+    with pytest.raises(TargetLabelsError):
+        fit(model, target, None, Recipe(epochs=1))
+    with pytest.raises(TargetLabelsError):
+        fit(model, labelled, target, Recipe(epochs=1))
+    with pytest.raises(TargetLabelsError):
+        evaluate(model, target)
+
+
+def test_what_needs_no_labels_takes_a_target():
+    target = without_labels(stripes(16))
+    model = small_model()
+    assert isinstance(target, Unlabelled)
+    adaptation.adapt_batch_norm(model, target)
+    assert features.extract(model.backbone, target).shape == (16, model.backbone.dim)
+
+
+def test_pseudo_labels_are_the_models():
+    target = without_labels(stripes(10))
+    found = target.pseudo_labelled(np.array([7, 2]), np.array([1, 0]))
+    assert found.labels.tolist() == [1, 0]
+    assert torch.equal(found.pixels, target.pixels[[7, 2]])
+    assert found.rows.tolist() == [7, 2]
+
+
+def test_the_other_way_round(pair):
+    assert pair.name == "elpv-mono -> elpv-poly"
+    assert pair.reversed().name == "elpv-poly -> elpv-mono"
+    assert len(pair.reversed().target()) == len(pair.source("train"))
+
+
+def test_pairs_that_cannot_be():
+    elpv, digits = load_task("elpv"), load_task("optdigits")
+    with pytest.raises(TaskError, match="other classes"):
+        DomainPair(elpv, digits)
+    with pytest.raises(TaskError, match="nothing to adapt"):
+        DomainPair(elpv, elpv)

@@ -1,0 +1,51 @@
+"""Domain adaptation: measure a shift between a source and a target domain, and repair it without labels of the target."""
+
+from tl_helpers.adaptation.losses import (
+    certainty,
+    conditioned,
+    coral_loss,
+    domain_loss,
+    entropy,
+    mmd_loss,
+    reversal_strength,
+    reverse_gradient,
+)
+from tl_helpers.adaptation.selection import (
+    importance_weighted,
+    importance_weights,
+    mutual_information,
+    negative_entropy,
+)
+from tl_helpers.adaptation.shift import (
+    Discrepancy,
+    a_distance,
+    centroid_distances,
+    estimate_proportions,
+    label_shift,
+    mmd,
+)
+from tl_helpers.adaptation.statistics import adapt_batch_norm, coral, standardise
+
+__all__ = [
+    "Discrepancy",
+    "a_distance",
+    "adapt_batch_norm",
+    "centroid_distances",
+    "certainty",
+    "conditioned",
+    "coral",
+    "coral_loss",
+    "domain_loss",
+    "entropy",
+    "estimate_proportions",
+    "importance_weighted",
+    "importance_weights",
+    "label_shift",
+    "mmd",
+    "mmd_loss",
+    "mutual_information",
+    "negative_entropy",
+    "reversal_strength",
+    "reverse_gradient",
+    "standardise",
+]

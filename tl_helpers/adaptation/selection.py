@@ -1,0 +1,110 @@
+"""Choosing a method, a strength or an epoch without labels of the target.
+
+Each score is *higher is better* and sees what is there without labels: the source's held-out samples with their labels,
+and the model's probabilities on the target. None of them is safe; chapter 7 holds them against the oracle.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tl_helpers.adaptation.shift import _pair
+
+
+def negative_entropy(probabilities: np.ndarray) -> float:
+    """Minus the mean entropy of the target's predictions, in nats: confident models score high.
+
+    Parameters
+    ----------
+    probabilities : numpy.ndarray
+        float, shape (N, classes), rows sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If these are no probabilities.
+    """
+    return -float(_entropy(_distribution(probabilities)).mean())
+
+
+def mutual_information(probabilities: np.ndarray) -> float:
+    """Entropy of the mean prediction minus the mean entropy, in nats: confident *and* diverse (Shi and Sha 2012).
+
+    A model that calls everything one class has no entropy at all, which `negative_entropy` takes for certainty; here it
+    scores 0, the worst.
+    """
+    p = _distribution(probabilities)
+    return float(_entropy(p.mean(axis=0)[None])[0] - _entropy(p).mean())
+
+
+def importance_weights(source: np.ndarray, target: np.ndarray, *, most: float = 20.0) -> np.ndarray:
+    """How much more likely each source sample is in the target, p_target(x) / p_source(x), from a domain classifier.
+
+    Bickel et al. (2007), "Discriminative learning for differing training and test distributions"; scaled to mean 1.
+
+    Parameters
+    ----------
+    source, target : numpy.ndarray
+        float, shapes (N, d) and (M, d): features.
+    most : float
+        Weights are cut off here, so that one sample cannot decide.
+
+    Returns
+    -------
+    numpy.ndarray
+        float, shape (N,).
+    """
+    source, target = _pair(source, target)
+    x = np.concatenate([source, target])
+    domain = np.repeat([0, 1], [len(source), len(target)])
+    judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)).fit(x, domain)
+    p = judge.predict_proba(source)
+    ratio = np.clip(p[:, 1] / np.maximum(p[:, 0], np.finfo(float).tiny) * len(source) / len(target), 0, most)
+    if not ratio.any():
+        raise ValueError("no source sample resembles the target: importance weights are all 0.")
+    return ratio / ratio.mean()
+
+
+def importance_weighted(right: np.ndarray, weights: np.ndarray, *, control: bool = True) -> float:
+    """Estimated accuracy on the target, in %: held-out source samples count as much as they resemble the target.
+
+    With a control variate, which takes out the noise that the weights' own mean brings: deep embedded validation (You et
+    al. 2019), equation 8; without, importance-weighted cross-validation (Sugiyama et al. 2007).
+
+    Parameters
+    ----------
+    right : numpy.ndarray
+        bool, shape (N,): whether the model is right on each held-out source sample.
+    weights : numpy.ndarray
+        float, shape (N,): see `importance_weights`.
+    control : bool
+
+    Raises
+    ------
+    ValueError
+        For different lengths, fewer than two samples, or negative weights.
+    """
+    right, weights = np.asarray(right, dtype=float), np.asarray(weights, dtype=float)
+    if right.shape != weights.shape or right.ndim != 1 or len(right) < 2:
+        raise ValueError(f"right and weights need the same length, 2 or more; got {right.shape} and {weights.shape}.")
+    if not np.isfinite(weights).all() or weights.min() < 0:
+        raise ValueError("importance weights must be 0 or more, without NaN.")
+    weighted = weights * (1 - right)
+    spread = weights.var(ddof=1)
+    eta = -np.cov(weighted, weights, ddof=1)[0, 1] / spread if control and spread > 0 else 0.0
+    return float(100 * (1 - (weighted.mean() + eta * weights.mean() - eta)))
+
+
+def _distribution(p: np.ndarray) -> np.ndarray:
+    p = np.asarray(p, dtype=float)
+    if p.ndim != 2 or not len(p) or not np.isfinite(p).all() or p.min() < 0 or not np.allclose(p.sum(1), 1, atol=1e-4):
+        raise ValueError("probabilities must have the shape (N, classes), with rows that sum to 1 and without NaN.")
+    return p
+
+
+def _entropy(p: np.ndarray) -> np.ndarray:
+    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
+    return -(p * logs).sum(axis=1)

@@ -1,0 +1,150 @@
+"""A source and a target domain of one problem, with the target's labels locked away.
+
+Unsupervised adaptation may look at the target's images, never at its labels. Here that is not a promise but a type:
+`DomainPair` hands out the target as `Unlabelled`, which training and selection code can use and which has no labels to
+leak. What a result is *reported* with comes from methods whose names begin with ``oracle_``.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from tl_helpers import cache
+from tl_helpers.data.task import Samples, Task, TaskError
+
+
+class TargetLabelsError(AttributeError):
+    """Something asked for the labels of a target domain."""
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Samples without labels.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``elpv-poly/train``.
+    pixels : torch.Tensor
+        uint8, shape (N, C, H, W).
+    classes : tuple of str
+        Which classes there may be.
+    rows : numpy.ndarray
+        int64, shape (N,): rows of the data set.
+    pool : str
+        Names the data set that `rows` point into.
+
+    Raises
+    ------
+    TargetLabelsError
+        For ``.labels`` and ``.extra`` (which may hold what the labels were made of).
+    """
+
+    name: str
+    pixels: torch.Tensor
+    classes: tuple[str, ...]
+    rows: np.ndarray
+    pool: str = ""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Names the content: pixels only."""
+        return cache.fingerprint(self.pixels)
+
+    @property
+    def labels(self) -> NoReturn:
+        """Not here."""
+        raise TargetLabelsError(
+            f"{self.name} is a target without labels. To report a result, ask the pair for oracle_target(...); to "
+            "train or to choose, do without."
+        )
+
+    @property
+    def extra(self) -> NoReturn:
+        """Not here: further columns can give the labels away, as ELPV's probabilities do."""
+        raise TargetLabelsError(f"{self.name} is a target without labels, and without the columns they were made of.")
+
+    def pseudo_labelled(self, positions: np.ndarray, labels: np.ndarray) -> Samples:
+        """Some of the samples with labels that a model gave them.
+
+        Parameters
+        ----------
+        positions : numpy.ndarray
+            int, shape (k,).
+        labels : numpy.ndarray
+            int, shape (k,).
+        """
+        positions = np.asarray(positions, dtype=np.int64)
+        return Samples(
+            name=f"{self.name} (pseudo-labels)",
+            pixels=self.pixels[positions],
+            labels=torch.as_tensor(np.asarray(labels), dtype=torch.int64),
+            classes=self.classes,
+            rows=self.rows[positions],
+            pool=self.pool,
+        )
+
+
+def without_labels(samples: Samples) -> Unlabelled:
+    """The samples with their labels and further columns left behind."""
+    return Unlabelled(samples.name, samples.pixels, samples.classes, samples.rows, samples.pool)
+
+
+class DomainPair:
+    """One problem in two domains: the same classes, a labelled source, a target whose labels are out of reach.
+
+    Parameters
+    ----------
+    source, target : Task
+        With the same classes in the same order.
+    size : int, optional
+        Pixels of all images; None keeps the native size, which must then be the same in both.
+
+    Raises
+    ------
+    TaskError
+        If the classes differ, or the two are the same task.
+    """
+
+    def __init__(self, source: Task, target: Task, size: int | None = None) -> None:
+        if source.classes != target.classes:
+            raise TaskError(
+                f"{source.name} and {target.name} have other classes ({', '.join(source.classes)} and "
+                f"{', '.join(target.classes)}): adaptation needs the same ones in the same order."
+            )
+        if source.name == target.name:
+            raise TaskError(f"source and target are both {source.name}: there is nothing to adapt to.")
+        self._source, self._target, self.size = source, target, size
+
+    @property
+    def name(self) -> str:
+        """Such as ``mnist5k -> optdigits``."""
+        return f"{self._source.name} -> {self._target.name}"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._source.classes
+
+    def source(self, split: str) -> Samples:
+        """A split of the source, with labels."""
+        return self._source.samples(split, self.size)
+
+    def target(self, split: str = "train") -> Unlabelled:
+        """The target's images of a split, without labels."""
+        return without_labels(self._target.samples(split, self.size))
+
+    def oracle_target(self, split: str = "test") -> Samples:
+        """A split of the target with its labels: to report, or to show what a choice with labels would have been."""
+        return self._target.samples(split, self.size)
+
+    def reversed(self) -> DomainPair:
+        """The other way round."""
+        return DomainPair(self._target, self._source, self.size)
