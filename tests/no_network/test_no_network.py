@@ -60,7 +60,7 @@ def test_loopback_works_by_address_and_by_name():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Unix sockets exist on Unix only")
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Python on Windows has no Unix sockets to test")
 def test_unix_sockets_work(tmp_path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
@@ -86,7 +86,9 @@ def test_a_kernel_inherits_the_refusal():
     assert reply["content"]["ename"] == "NetworkRefused"
 
 
-@pytest.mark.skipif(str(GUARD) not in os.environ.get("PYTHONPATH", ""), reason="run by hand, outside of make")
+@pytest.mark.skipif(
+    str(GUARD) not in os.environ.get("PYTHONPATH", ""), reason="only make loads the guard into pytest itself"
+)
 def test_this_very_process_is_guarded():
     with pytest.raises(urllib.error.URLError, match="network refused"):
         urllib.request.urlopen("http://example.org", timeout=5)

@@ -8,7 +8,7 @@ import pytest
 from tl_helpers import results, runtime
 from tl_helpers.studies import STUDIES
 
-SLOWEST = 60.0  # seconds, as recorded; dearer studies are checked by hand: make results in an empty folder
+SLOWEST = 60.0  # seconds, as recorded; dearer cells are not drawn
 AT_LEAST = 3.0  # points: what another processor's rounding may do to a run
 
 
@@ -29,8 +29,9 @@ def test_every_study_is_recorded_and_fits_its_grid(name):
     study, frame = STUDIES[name], results.load(name)
     found = results.recorded(study)
     assert 0 < len(found) == len(frame) == results.facts(name)["cells_done"] <= len(study.cells())
-    scores = frame[[column for column in frame.columns if "accuracy" in column]].stack().dropna()
-    assert scores.between(0, 100).all()
+    scores = frame[[column for column in frame.columns if "accuracy" in column]]
+    assert scores.notna().any(axis=1).all()  # a cell may lack a metric (some parts never read the test split), not all
+    assert scores.stack().dropna().between(0, 100).all()
 
 
 @pytest.mark.slow
@@ -40,8 +41,7 @@ def test_a_sampled_cell_gives_what_was_recorded(name):
     found = results.recorded(study)
     cheap = sorted(found, key=lambda key: found[key]["seconds"])
     cheap = [key for key in cheap[: max(1, len(cheap) // 4)] if found[key]["seconds"] < SLOWEST]
-    if not cheap:
-        pytest.skip(f"every cell of {name} takes more than {SLOWEST:.0f} s")
+    assert cheap, f"every cell of {name} takes more than {SLOWEST:.0f} s: give the study one that a test can compute"
     key = cheap[int(np.random.default_rng(2026).integers(len(cheap)))]
     cell = dict(zip(study.grid, key, strict=True))
     same = [

@@ -91,7 +91,24 @@ def test_precision_needs_a_clear_win(monkeypatch):
 
 def test_precision_measures_a_real_network(monkeypatch):
     monkeypatch.delenv("TL_PRECISION")
-    assert 0.005 < runtime._bf16_speedup(torch.device("cpu"), "inference", 32) < 50
+    assert 0.05 < runtime._bf16_speedup(torch.device("cpu"), "inference", 32) < 50
+
+
+@pytest.mark.parametrize(("slower", "full"), [(100, False), (0.5, True)])
+def test_hopeless_bfloat16_costs_only_a_glance(monkeypatch, slower, full):
+    """The clock is the network's: a step takes 1, in bfloat16 `slower`."""
+    now, shapes = [0.0], []
+
+    class Network(torch.nn.Module):
+        def forward(self, x):
+            shapes.append(tuple(x.shape))
+            now[0] += slower if torch.is_autocast_enabled("cpu") else 1
+            return x.mean(dim=(1, 2, 3))
+
+    monkeypatch.setattr("timm.create_model", lambda *_, **__: Network())
+    monkeypatch.setattr(runtime.time, "perf_counter", lambda: now[0])
+    assert runtime._bf16_speedup(torch.device("cpu"), "inference", 64) == pytest.approx(1 / slower)
+    assert ((8, 3, 64, 64) in shapes) is full
 
 
 @pytest.mark.parametrize("phase", ["train", ""])

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Bandwidths of `mmd_loss`, as multiples of the root mean squared distance of the batch."""
+from tl_helpers.adaptation.shift import FACTORS
 
 
 def coral_loss(source: Tensor, target: Tensor) -> Tensor:

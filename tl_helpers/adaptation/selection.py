@@ -7,6 +7,7 @@ and the model's probabilities on the target. None of them is safe; chapter 7 hol
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import entropy
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -27,7 +28,7 @@ def negative_entropy(probabilities: np.ndarray) -> float:
     ValueError
         If these are no probabilities.
     """
-    return -float(_entropy(_distribution(probabilities)).mean())
+    return -float(entropy(_distribution(probabilities), axis=1).mean())
 
 
 def mutual_information(probabilities: np.ndarray) -> float:
@@ -37,7 +38,7 @@ def mutual_information(probabilities: np.ndarray) -> float:
     scores 0, the worst.
     """
     p = _distribution(probabilities)
-    return float(_entropy(p.mean(axis=0)[None])[0] - _entropy(p).mean())
+    return float(entropy(p.mean(axis=0)) - entropy(p, axis=1).mean())
 
 
 def importance_weights(source: np.ndarray, target: np.ndarray, *, most: float = 20.0) -> np.ndarray:
@@ -103,8 +104,3 @@ def _distribution(p: np.ndarray) -> np.ndarray:
     if p.ndim != 2 or not len(p) or not np.isfinite(p).all() or p.min() < 0 or not np.allclose(p.sum(1), 1, atol=1e-4):
         raise ValueError("probabilities must have the shape (N, classes), with rows that sum to 1 and without NaN.")
     return p
-
-
-def _entropy(p: np.ndarray) -> np.ndarray:
-    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
-    return -(p * logs).sum(axis=1)

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 Kernel = Literal["linear", "rbf", "laplace"]
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Bandwidths of the mixed kernels, as multiples of the median distance."""
+"""Bandwidths of the mixed kernels, here and in the losses, as multiples of a typical distance."""
 
 
 @dataclass(frozen=True)
