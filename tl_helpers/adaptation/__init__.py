@@ -10,6 +10,7 @@ from tl_helpers.adaptation.losses import (
     reversal_strength,
     reverse_gradient,
 )
+from tl_helpers.adaptation.methods import CDAN, DAN, DANN, DeepCORAL, SelfTraining
 from tl_helpers.adaptation.selection import (
     importance_weighted,
     importance_weights,
@@ -27,7 +28,12 @@ from tl_helpers.adaptation.shift import (
 from tl_helpers.adaptation.statistics import adapt_batch_norm, coral, standardise
 
 __all__ = [
+    "CDAN",
+    "DAN",
+    "DANN",
+    "DeepCORAL",
     "Discrepancy",
+    "SelfTraining",
     "a_distance",
     "adapt_batch_norm",
     "centroid_distances",

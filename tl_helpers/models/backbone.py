@@ -191,9 +191,13 @@ class Classifier(nn.Module):
 
     def above(self, x: torch.Tensor, depth: int) -> torch.Tensor:
         """What is above a freeze line: activations after `depth` stages to logits (N, classes)."""
+        return self.head(self.embed_above(x, depth))
+
+    def embed_above(self, x: torch.Tensor, depth: int) -> torch.Tensor:
+        """The backbone's part of that: activations after `depth` stages to embeddings (N, dim)."""
         for stage in list(self.backbone.stages.values())[depth:]:
             x = stage(x)
-        return self.head(pool(x))
+        return pool(x)
 
 
 def pool(x: torch.Tensor, how: str = "avg") -> torch.Tensor:

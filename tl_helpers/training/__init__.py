@@ -4,12 +4,14 @@ run = fit(model, task.samples("train", 96), task.samples("validation", 96), Reci
 evaluate(model, task.samples("test", 96))["accuracy"]
 """
 
+from tl_helpers.training.alignment import Alignment
 from tl_helpers.training.loop import TrainingDiverged, fit, run_key
 from tl_helpers.training.range_test import RangeTest, range_test
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
 from tl_helpers.training.scoring import calibration_error, evaluate, predict, score, softmax
 
 __all__ = [
+    "Alignment",
     "RangeTest",
     "Recipe",
     "TrainingDiverged",

@@ -26,8 +26,10 @@ from tl_helpers.activations import Line
 from tl_helpers.data import Samples, views
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier
+from tl_helpers.training import alignment as alignments
 from tl_helpers.training import recipe as recipes
 from tl_helpers.training import scoring
+from tl_helpers.training.alignment import Alignment
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
 
 CHECKPOINT_EVERY = 10.0
@@ -52,6 +54,7 @@ def fit(
     recipe: Recipe,
     *,
     seed: int = 0,
+    align: Alignment | None = None,
     name: str = "",
     fresh: bool | None = None,
     on_epoch: Report | None = None,
@@ -70,6 +73,9 @@ def fit(
     recipe : Recipe
     seed : int
         Of the order of samples, augmentation and dropout (the head's initial weights are the model's own).
+    align : Alignment, optional
+        Domain adaptation: each step also takes a batch of the target, without labels, and adds this loss. Its weights
+        (a discriminator's) are trained along at the head's rate.
     name : str
         For the ledger, such as "fine-tuning".
     fresh : bool, optional
@@ -96,8 +102,10 @@ def fit(
         For a recipe that does not fit the model or the data.
     """
     _check_inputs(model, train, validation, recipe)
+    if align is not None:
+        align.check(train)
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
-    key = run_key(model, train, validation, recipe, seed, cached)
+    key = run_key(model, train, validation, recipe, seed, cached, align)
     here = runtime.current()
     store = cache.shared("runs", limit_bytes=3 * cache.GIB)
     again = (here.fresh and key not in _COMPUTED) if fresh is None else fresh
@@ -114,9 +122,11 @@ def fit(
 
     book = ledger.default()
     facts = {"name": name, "task": train.name, "seed": seed, "config": dataclasses.asdict(recipe), "key": key}
+    if align is not None:
+        facts["config"] |= {"align": align.settings}
     start = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     history: list[dict[str, float]] = []
-    loop = _Loop(model, train, validation, recipe, seed, key, history, start, cached)
+    loop = _Loop(model, train, validation, recipe, seed, key, history, start, cached, align)
     try:
         kept, stopped = loop.run(on_epoch, on_step)
     except (KeyboardInterrupt, TrainingDiverged) as error:
@@ -146,7 +156,13 @@ def fit(
 
 
 def run_key(
-    model: Classifier, train: Samples, validation: Samples | None, recipe: Recipe, seed: int, cached: bool = True
+    model: Classifier,
+    train: Samples,
+    validation: Samples | None,
+    recipe: Recipe,
+    seed: int,
+    cached: bool = True,
+    align: Alignment | None = None,
 ) -> str:
     """Names a run by everything that its numbers depend on: code, versions, weights, data, recipe, seed, device."""
     here = runtime.current()
@@ -154,7 +170,7 @@ def run_key(
     return cache.fingerprint(
         "run",
         cache.source_fingerprint(
-            sys.modules[__name__], recipes, scoring.logits_of, freezing, models.backbone, activations, views
+            sys.modules[__name__], alignments, recipes, scoring.logits_of, freezing, models.backbone, activations, views
         ),
         runtime.versions(),
         model,
@@ -168,6 +184,7 @@ def run_key(
         here.device.type,
         here.precision("training"),
         here.precision("inference"),
+        [] if align is None else align.key(),
     )
 
 
@@ -185,14 +202,15 @@ class _Loop:
         history: list[dict[str, float]],
         start: dict[str, torch.Tensor],
         cached: bool,
+        align: Alignment | None = None,
     ) -> None:
-        self.model, self.train, self.validation, self.recipe = model, train, validation, recipe
+        self.model, self.train, self.validation, self.recipe, self.align = model, train, validation, recipe, align
         self.seed, self.key, self.history, self.start, self.cached = seed, key, history, start, cached
         self.here = runtime.current()
         self.seconds = 0.0
         self.targets = _targets(train, recipe.labels)
         self.sample_weights = _sample_weights(train, recipe.weights)
-        self._sources: dict[int, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {}
+        self._sources: dict[tuple[int, bool], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {}
         self._held_out: dict[int, Line] = {}
 
     def run(self, on_epoch: Report | None, on_step: Report | None) -> tuple[dict[str, float], bool]:
@@ -211,14 +229,18 @@ class _Loop:
             worker_init_fn=runtime.seed_worker,
         )
         groups = freezing.parameter_groups(model, recipe.lr, decay=recipe.layer_decay, weight_decay=recipe.weight_decay)
-        pulled = self._pulled()
+        pulled, align = self._pulled(), self.align
+        if align is not None:
+            align.to(here.device).start()
+            groups.append({"params": list(align.parameters()), "lr": recipe.lr, "weight_decay": recipe.weight_decay})
         optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=here.device.type in ("cpu", "cuda"))
-        net, optimizer, loader = accelerator.prepare(_Above(model), optimizer, loader)
+        above = _Above(model, align)
+        net, optimizer, loader = accelerator.prepare(above, optimizer, loader)
         steps = recipe.epochs * len(loader)
         peaks = [group["lr"] for group in optimizer.param_groups]
 
         best, best_state = None, None
-        saved = _resume(self.key, model, optimizer)
+        saved = _resume(self.key, above, optimizer)
         if saved:
             history[:] = saved["history"]
             best, best_state, self.seconds = saved["best"], saved["best_state"], history[-1]["seconds"]
@@ -228,7 +250,7 @@ class _Loop:
             if _out_of_patience(history, best, recipe):
                 break
             loader.set_epoch(epoch)
-            began, losses = time.perf_counter(), []
+            began, losses, aside = time.perf_counter(), [], []
             depth = line_at(epoch, model.backbone.depth, recipe)
             freezing.freeze(model, depth, batch_norm=recipe.batch_norm)
             net.train()  # frozen stages stay in eval mode: see Backbone.train
@@ -239,14 +261,21 @@ class _Loop:
                 if ahead is not None and isinstance(source, Line) and number % AHEAD == 0:
                     soon = ahead[number * sampler.batch_size : (number + AHEAD) * sampler.batch_size]
                     source.fill(soon, turns[soon])
-                rate = rate_at(epoch * len(loader) + number, steps, recipe)
+                step = epoch * len(loader) + number
+                rate = rate_at(step, steps, recipe)
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak * rate
                 positions = positions.cpu()
-                x = source(positions, turns[positions]).to(here.device)
+                x = source(positions, turns[positions])
+                if align is not None:
+                    turn = step * accelerator.num_processes + accelerator.process_index
+                    x = torch.cat([x, self._target_batch(turn, depth)])
                 with here.autocast("training"):
-                    logits = net(x, depth)
+                    logits, further = net(x.to(here.device), depth, len(positions), step / steps)
                 loss = self._loss(logits.float(), positions)
+                if align is not None:
+                    loss = loss + further
+                    aside.append(align.facts)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 if recipe.l2_sp:
@@ -256,7 +285,7 @@ class _Loop:
                 if on_step is not None and on_step(
                     {
                         "epoch": epoch + 1,
-                        "step": epoch * len(loader) + number + 1,
+                        "step": step + 1,
                         "steps": steps,
                         "lr": rate * recipe.lr,
                         "loss": float(losses[-1]),
@@ -275,6 +304,8 @@ class _Loop:
             record = {
                 "epoch": epoch + 1, "seconds": self.seconds, "lr": rate * recipe.lr, "train_loss": losses.mean().item()
             }  # fmt: skip
+            for fact in aside[0] if aside else ():
+                record[fact] = float(torch.stack([facts[fact] for facts in aside]).mean())
             if self.validation is not None:
                 record |= {f"validation_{name}": value for name, value in self._validate(depth).items()}
             history.append(record)
@@ -285,7 +316,7 @@ class _Loop:
                 stopped = True
                 break
             if time.perf_counter() - last_saved >= CHECKPOINT_EVERY and epoch + 1 < recipe.epochs:
-                _save(self.key, model, optimizer, {"history": history, "best": best, "best_state": best_state})
+                _save(self.key, above, optimizer, {"history": history, "best": best, "best_state": best_state})
                 last_saved = time.perf_counter()
 
         if recipe.keep == "best":
@@ -304,22 +335,33 @@ class _Loop:
             logits = self.model.above(x, depth)
         return self._loss(logits.float(), positions)
 
-    def _source(self, depth: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def _source(self, depth: int, *, target: bool = False) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """Where an epoch's inputs come from: the freeze line, or images if nothing is frozen or each view is new."""
+        samples = self.align.target if target else self.train
         if depth and self.recipe.augment != "crops":
-            if depth not in self._sources:
+            if (depth, target) not in self._sources:
                 many = views.VIEWS if self.recipe.augment == "flips" else 1
-                self._sources[depth] = Line(self.model.backbone, depth, self.train, views=many, keep=self.cached)
-            return self._sources[depth]
+                line = Line(self.model.backbone, depth, samples, views=many, keep=self.cached)
+                self._sources[depth, target] = line
+            return self._sources[depth, target]
 
         def from_images(positions: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-            pixels = self.train.pixels[positions]
+            pixels = samples.pixels[positions]
             pixels = _crop(pixels) if self.recipe.augment == "crops" else views.views_of(pixels, turns)
             if depth == 0:
                 return self.model.backbone.prepare(pixels.to(self.here.device))
             return activations.run_prefix(self.model.backbone, pixels, 0, depth).float()
 
         return from_images
+
+    def _target_batch(self, turn: int, depth: int) -> torch.Tensor:
+        """The `turn`-th batch of the target, which is gone through again and again, each time in another order."""
+        samples, seed = self.align.target, self.seed + 1
+        batches = _Batches(len(samples), self.recipe.batch_size, seed)
+        again, number = divmod(turn, len(batches))
+        positions = batches.order(again)[number * batches.batch_size : (number + 1) * batches.batch_size]
+        turns = _turns(len(samples), self.recipe.augment, seed, again)
+        return self._source(depth, target=True)(positions, turns[positions]).to(self.here.device)
 
     def _loss(self, logits: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Cross-entropy, averaged over the batch with the samples' weights."""
@@ -347,14 +389,25 @@ class _Loop:
 
 
 class _Above(nn.Module):
-    """What an epoch trains: the stages above the line and the head, called with prepared images or activations."""
+    """What an epoch trains: the stages above the line and the head, called with prepared images or activations.
 
-    def __init__(self, model: Classifier) -> None:
+    With an alignment, the first `sources` samples are the source's and the others the target's: returns the source's
+    logits, and the alignment's loss.
+    """
+
+    def __init__(self, model: Classifier, align: Alignment | None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.align = model, align
 
-    def forward(self, x: torch.Tensor, depth: int) -> torch.Tensor:
-        return self.model.above(x, depth)
+    def forward(
+        self, x: torch.Tensor, depth: int, sources: int, progress: float
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        embedded = self.model.embed_above(x, depth)
+        logits = self.model.head(embedded)
+        if self.align is None:
+            return logits, None
+        with torch.autocast(x.device.type, enabled=False):
+            return logits[:sources], self.align(embedded.float(), logits.float(), sources, progress)
 
 
 def _pull(pulled: tuple[list[nn.Parameter], list[torch.Tensor]], strength: float) -> None:

@@ -1,0 +1,197 @@
+"""Adaptation methods on the common `fit`: each does what its paper says, and none sees a target label."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.unit.conftest import small_model, stripes
+from tl_helpers import adaptation, runtime
+from tl_helpers.adaptation import CDAN, DAN, DANN, DeepCORAL, SelfTraining
+from tl_helpers.data import without_labels
+from tl_helpers.training import Alignment, Recipe, fit
+
+DIM = 16
+RECIPE = Recipe(epochs=2, batch_size=8)
+METHODS = {
+    "DeepCORAL": lambda target: DeepCORAL(target, 1.0),
+    "DAN": lambda target: DAN(target, 1.0),
+    "DANN": lambda target: DANN(target, 1.0, dim=small_model().backbone.dim),
+    "CDAN": lambda target: CDAN(target, 1.0, dim=small_model().backbone.dim),
+    "SelfTraining": lambda target: SelfTraining(target, 1.0, threshold=0.5),
+}
+
+
+@pytest.fixture(scope="module")
+def target():
+    return without_labels(stripes(24, seed=7))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_trains_and_its_facts_are_recorded(name, target):
+    plain, aligned = small_model(), small_model()
+    fit(plain, stripes(24, seed=1), None, RECIPE)
+    run = fit(aligned, stripes(24, seed=1), None, RECIPE, align=METHODS[name](target))
+    assert run.config["align"]["method"] == name
+    assert all(np.isfinite(record["alignment_loss"]) for record in run.history)
+    assert any(not torch.equal(p, q) for p, q in zip(plain.parameters(), aligned.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_same_seed_same_numbers_and_the_store_knows_the_run(name, target):
+    first, second, third = small_model(), small_model(), small_model()
+    one = fit(first, stripes(24, seed=1), None, RECIPE, align=METHODS[name](target), fresh=True)
+    other = fit(second, stripes(24, seed=1), None, RECIPE, align=METHODS[name](target), fresh=True)
+    again = fit(third, stripes(24, seed=1), None, RECIPE, align=METHODS[name](target), fresh=False)
+    assert one.key == other.key == again.key
+    assert again.reused
+    for p, q, r in zip(first.parameters(), second.parameters(), third.parameters(), strict=True):
+        assert torch.equal(p, q)
+        assert torch.equal(p, r)
+
+
+def test_settings_and_target_are_part_of_a_runs_name(target):
+    other = without_labels(stripes(24, seed=8))
+    ways = [
+        None,
+        DAN(target, 1.0),
+        DAN(target, 2.0),
+        DAN(other, 1.0),
+        DeepCORAL(target),
+        DeepCORAL(target, on="logits"),
+    ]
+    keys = [fit(small_model(), stripes(24, seed=1), None, RECIPE, align=align).key for align in ways]
+    assert len(set(keys)) == len(ways)
+
+
+def test_strength_zero_leaves_the_features_of_the_source_to_the_cross_entropy(target):
+    """Its gradient is zero; batch norm still sees both domains, so compare with another method of strength zero."""
+    one, other = small_model(), small_model()
+    fit(one, stripes(24, seed=1), None, RECIPE, align=DAN(target, 0.0))
+    fit(other, stripes(24, seed=1), None, RECIPE, align=DeepCORAL(target, 0.0))
+    assert all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_what_is_below_the_line_stays_bit_identical(target):
+    model = small_model()
+    before = copy.deepcopy(model.backbone.split(1)[0].state_dict())
+    fit(model, stripes(24, seed=1), None, Recipe(epochs=2, batch_size=8, freeze_depth=1), align=METHODS["DANN"](target))
+    after = model.backbone.split(1)[0].state_dict()
+    assert before
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_killed_run_goes_on_with_its_discriminator(target, monkeypatch):
+    from tl_helpers.training import loop
+
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0.0)
+    recipe = Recipe(epochs=3, batch_size=8)
+    whole = small_model()
+    align = METHODS["DANN"](target)
+    fit(whole, stripes(24, seed=1), None, recipe, align=align, fresh=True)
+
+    def kill(record):
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    killed = small_model()
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, stripes(24, seed=1), None, recipe, align=METHODS["DANN"](target), fresh=True, on_epoch=kill)
+    resumed, second = small_model(), METHODS["DANN"](target)
+    run = fit(resumed, stripes(24, seed=1), None, recipe, align=second, fresh=True)
+    assert [record["epoch"] for record in run.history] == [1, 2, 3]
+    assert all(torch.equal(p, q) for p, q in zip(whole.parameters(), resumed.parameters(), strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(align.parameters(), second.parameters(), strict=True))
+
+
+def test_reversal_turns_the_features_gradient_and_not_the_discriminators():
+    target = without_labels(stripes(8, seed=2))
+    align = DANN(target, 0.5, dim=DIM)
+    plain = copy.deepcopy(align.discriminator)
+    features = torch.randn(12, DIM, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    align(features, torch.zeros(12, 2), 6, progress=0.4).backward()
+
+    x = features.detach().clone().requires_grad_()
+    domain = torch.tensor([1.0] * 6 + [0.0] * 6)
+    nn.functional.binary_cross_entropy_with_logits(plain(x)[:, 0], domain).backward()
+    growth = 2 / (1 + np.exp(-10 * 0.4)) - 1
+    assert torch.allclose(features.grad, -0.5 * growth * x.grad, atol=1e-7)
+    for ours, theirs in zip(align.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+
+
+def test_cdan_conditions_on_the_classifier_without_training_it_through_that():
+    target = without_labels(stripes(8, seed=2))
+    align = CDAN(target, 1.0, dim=DIM, entropy=False)
+    logits = torch.randn(12, 2, requires_grad=True)
+    align(torch.randn(12, DIM, requires_grad=True), logits, 6, progress=0.5).backward()
+    assert logits.grad is None
+    assert align.discriminator[0].in_features == DIM * 2
+
+
+def test_self_training_believes_only_the_confident():
+    target = without_labels(stripes(8, seed=2))
+    align = SelfTraining(target, 2.0, threshold=0.9)
+    logits = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 1.0], [0.0, 4.0]], requires_grad=True)  # 1 source, 3 target
+    found = align(torch.zeros(4, DIM), logits, 1, progress=0.6)
+    each = -logits.detach().log_softmax(1)
+    assert found.item() == pytest.approx(2 * 0.5 * (each[1, 0] + each[3, 1]).item() / 3, abs=1e-6)
+    assert align.facts["believed"].item() == pytest.approx(200 / 3, abs=1e-4)
+    assert align(torch.zeros(4, DIM), logits, 1, progress=0.1).item() == 0
+
+
+def test_alignment_brings_two_shifted_domains_together():
+    """The target is the source, darker: with DAN, its features end nearer to the source's than without."""
+    source = stripes(48, seed=3)
+    shifted = stripes(48, seed=4)
+    shifted = without_labels(
+        type(shifted)(shifted.name, shifted.pixels // 2, shifted.labels, shifted.classes, shifted.rows)
+    )
+    recipe = Recipe(epochs=6, batch_size=16)
+    apart = []
+    for strength in (0.0, 5.0):
+        model = small_model()
+        fit(model, source, None, recipe, align=DAN(shifted, strength))
+        with torch.no_grad():
+            ours, theirs = (model.backbone(model.backbone.prepare(s.pixels)).numpy() for s in (source, shifted))
+        spread = np.concatenate([ours, theirs]).std()
+        apart.append(adaptation.mmd(ours / spread, theirs / spread).value)
+    assert apart[1] < apart[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda t: DAN(t, -1.0), "strength"),
+        (lambda t: DAN(t, float("nan")), "strength"),
+        (lambda t: DeepCORAL(t, on="pixels"), "features"),
+        (lambda t: SelfTraining(t, threshold=0.0), "threshold"),
+        (lambda t: DAN(without_labels(stripes(24, seed=1).take([0]))), "two or more"),
+    ],
+)
+def test_wrong_settings_are_named(make, message, target):
+    with pytest.raises(ValueError, match=message):
+        make(target)
+
+
+def test_a_target_that_does_not_fit_the_source_is_refused(target):
+    source = stripes(24, seed=1)
+    bare = {"rows": source.rows, "name": "other"}
+    small = type(source)(pixels=source.pixels[..., :-2, :-2], labels=source.labels, classes=source.classes, **bare)
+    renamed = type(source)(pixels=source.pixels, labels=source.labels, classes=("cat", "dog"), **bare)
+    with pytest.raises(ValueError, match="shape"):
+        fit(small_model(), source, None, RECIPE, align=DAN(without_labels(small)))
+    with pytest.raises(ValueError, match="classes"):
+        fit(small_model(), source, None, RECIPE, align=DAN(without_labels(renamed)))
+    with pytest.raises(AttributeError, match="without labels"):
+        _ = DAN(target).target.labels
+
+
+def test_an_alignment_without_a_loss_says_so(target):
+    with pytest.raises(NotImplementedError, match="loss"):
+        fit(small_model(), stripes(24, seed=1), None, RECIPE, align=Alignment(target, 1.0))
+    assert runtime.current() is not None
