@@ -20,6 +20,7 @@ from tl_helpers.data import (
     load_task,
     task_from_dataset,
 )
+from tl_helpers.data import sources as data_sources
 from tl_helpers.data import task as task_module
 
 from .conftest import stripes
@@ -42,6 +43,7 @@ def image_folder(home, counts, size=12):
         ("elpv", 2624, 2, (1, 300, 300)),
         ("mnist5k", 5000, 10, (1, 28, 28)),
         ("optdigits", 1797, 10, (1, 8, 8)),
+        ("fonts", 3300, 10, (1, 28, 28)),
         ("textile", 2000, 3, (3, 250, 250)),
     ],
 )
@@ -50,7 +52,7 @@ def test_packaged_task(name, total, classes, shape):
     counts = task.describe()
     assert counts["total"].sum() == total
     assert len(task.classes) == classes
-    assert counts["total"]["train"] == pytest.approx(0.6 * total, rel=0.01)
+    assert counts["total"]["train"] == pytest.approx(0.6 * total, rel=0.01 if name != "fonts" else 0.05)  # whole fonts
     assert all((task.licence, task.citation, task.source, task.label_rule))
     if name != "elpv":  # decoding 2,624 large images is for the chapters
         samples = task.samples("validation")
@@ -322,4 +324,17 @@ def test_corruptions_out_of_range():
 
 
 def test_packaged_names():
-    assert set(PACKAGED) == {"elpv", "mnist5k", "optdigits", "textile"}
+    assert set(PACKAGED) == {"elpv", "mnist5k", "optdigits", "fonts", "textile"}
+
+
+def test_printed_digits_are_the_same_data_whatever_the_split_and_share_no_font():
+    first, other = load_task("fonts", seed=0), load_task("fonts", seed=1)
+    assert torch.equal(first.all_samples().pixels, other.all_samples().pixels)
+    assert set(first.rows("test")) != set(other.rows("test"))
+    fonts = {split: set(first.splits[split]["group"]) for split in first.splits}
+    assert set.union(*fonts.values()) == set(data_sources.FACES)
+    assert not fonts["train"] & fonts["test"]
+    pixels = first.all_samples().pixels
+    assert (pixels.flatten(1).max(dim=1).values > 100).all()  # no print is empty
+    assert pixels[:, :, :3].max() == 0  # the margin that MNIST has too
+    assert len({image.numpy().tobytes() for image in pixels}) == len(pixels)

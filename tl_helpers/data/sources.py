@@ -8,7 +8,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from tl_helpers import runtime
 from tl_helpers.data.splits import split_rows
@@ -21,15 +21,45 @@ BLOCK = 59
 """Cells in a row that the ``blocks`` split of ELPV keeps together: about one module (2,624 cells of 44 modules)."""
 
 
+FACES = (
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Oblique",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSansMono",
+    "DejaVuSansMono-Bold",
+    "DejaVuSansMono-Oblique",
+    "DejaVuSansMono-BoldOblique",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-Italic",
+    "DejaVuSerif-BoldItalic",
+    "STIXGeneral",
+    "STIXGeneralBol",
+    "STIXGeneralItalic",
+    "STIXGeneralBolIta",
+    "cmb10",
+    "cmmi10",
+    "cmr10",
+    "cmss10",
+    "cmti10",
+    "cmtt10",
+)
+"""Fonts that matplotlib ships and that have digits."""
+
+PRINTS = 15
+"""Prints of each digit in each font, each a little turned, sheared and scaled."""
+
+
 def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task:
     """A task by name: packaged, from a folder, or from the hub.
 
     Parameters
     ----------
     name : str or pathlib.Path
-        ``elpv``, ``mnist5k``, ``optdigits`` or ``textile`` (installed by pip, no network); the path of a folder with one
-        sub-folder of images for each class (or what else `datasets.load_dataset` reads from a folder); or a data set on
-        the Hugging Face hub (needs ``TL_ONLINE=1``).
+        ``elpv``, ``mnist5k``, ``optdigits``, ``fonts`` or ``textile`` (installed by pip, no network); the path of a
+        folder with one sub-folder of images for each class (or what else `datasets.load_dataset` reads from a folder);
+        or a data set on the Hugging Face hub (needs ``TL_ONLINE=1``).
     seed : int
         Of the split into 60 % train, 15 % validation, 25 % test, where the data brings none.
     split : {"random", "blocks"}
@@ -152,12 +182,64 @@ def _optdigits(seed: int, split: str) -> Task:
     )
 
 
-def _digits(pixels: np.ndarray, labels: np.ndarray, *, seed: int, **facts: str) -> Task:
-    table = datasets.Dataset.from_dict(
-        {"image": [{"bytes": _png(image), "path": None} for image in pixels], "label": labels.astype(int)},
+def _fonts(seed: int, split: str) -> Task:
+    import matplotlib
+
+    home = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    random = np.random.default_rng(0)  # the prints are the data set: the same whatever the split
+    images, labels, groups = [], [], []
+    for face in FACES:
+        try:
+            font = ImageFont.truetype(str(home / f"{face}.ttf"), 96)
+        except OSError as error:
+            raise TaskError(f"Font {face} of matplotlib cannot be read ({error}). Install matplotlib again.") from None
+        for digit in range(10):
+            for _ in range(PRINTS):
+                images.append(_print_of(str(digit), font, random))
+                labels.append(digit)
+                groups.append(face)
+    return _digits(
+        np.stack(images),
+        np.array(labels),
+        groups=groups,
+        name="fonts",
+        domain="printed digits, 28 x 28",
+        licence="DejaVu, STIX and Computer Modern: free font licences, included in matplotlib",
+        citation="matplotlib's fonts (Hunter 2007)",
+        source=f"pip package matplotlib: digits printed in {len(FACES)} fonts, {PRINTS} times each, a little distorted",
+        note="A font is a group: the fonts of the test split are not among those of the train split.",
+        seed=seed,
     )
-    table = table.cast_column("image", datasets.Image())
-    return task_from_dataset(table, seed=seed, label_rule="the digit that is written", **facts)
+
+
+def _print_of(text: str, font: ImageFont.FreeTypeFont, random: np.random.Generator) -> np.ndarray:
+    """One distorted print in a 28 x 28 frame with MNIST's margin of 4 pixels, light on dark: uint8."""
+    sheet = Image.new("L", (160, 160))
+    ImageDraw.Draw(sheet).text((80, 80), text, font=font, fill=255, anchor="mm")
+    angle, shear, squeeze = random.uniform(-0.2, 0.2), random.uniform(-0.25, 0.25), random.uniform(0.8, 1.2)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.array([[squeeze, shear], [0.0, 1.0]])
+    centre = np.array([80.0, 80.0])
+    shift = centre - matrix @ centre
+    coefficients = (*matrix[0], shift[0], *matrix[1], shift[1])
+    sheet = sheet.transform(sheet.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC)
+    ink = sheet.crop(sheet.getbbox())
+    scale = 20 / max(ink.size)
+    ink = ink.resize([max(1, round(scale * side)) for side in ink.size], Image.Resampling.LANCZOS)
+    frame = Image.new("L", (28, 28))
+    frame.paste(ink, ((28 - ink.width) // 2, (28 - ink.height) // 2))
+    return np.asarray(frame)
+
+
+def _digits(
+    pixels: np.ndarray, labels: np.ndarray, *, seed: int, groups: list[str] | None = None, **facts: str
+) -> Task:
+    columns = {"image": [{"bytes": _png(image), "path": None} for image in pixels], "label": labels.astype(int)}
+    if groups is not None:
+        columns["font"] = groups
+    table = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+    group = None if groups is None else "font"
+    return task_from_dataset(table, seed=seed, group=group, label_rule="the digit that is written", **facts)
 
 
 def _textile(seed: int, split: str) -> Task:
@@ -196,6 +278,7 @@ PACKAGED: dict[str, Callable[[int, str], Task]] = {
     "elpv": _elpv,
     "mnist5k": _mnist5k,
     "optdigits": _optdigits,
+    "fonts": _fonts,
     "textile": _textile,
 }
 """Tasks that pip installed, by name."""
