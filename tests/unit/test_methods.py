@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from tests.unit.conftest import small_model, stripes
-from tl_helpers import adaptation, runtime
-from tl_helpers.adaptation import CDAN, DAN, DANN, DeepCORAL, SelfTraining
+from tl_helpers import adaptation
+from tl_helpers.adaptation import CDAN, DAN, DANN, DeepCORAL, SelfTraining, losses
 from tl_helpers.data import without_labels
 from tl_helpers.training import Alignment, Recipe, fit
 
@@ -191,7 +191,27 @@ def test_a_target_that_does_not_fit_the_source_is_refused(target):
         _ = DAN(target).target.labels
 
 
-def test_an_alignment_without_a_loss_says_so(target):
-    with pytest.raises(NotImplementedError, match="loss"):
-        fit(small_model(), stripes(24, seed=1), None, RECIPE, align=Alignment(target, 1.0))
-    assert runtime.current() is not None
+def test_an_alignment_without_a_loss_cannot_be_made(target):
+    with pytest.raises(TypeError, match="loss"):
+        Alignment(target, 1.0)
+
+
+class Ramp(Alignment):
+    """Its loss is the share of training that is done: what an epoch's record must average."""
+
+    def loss(self, features, logits, sources, progress):
+        return 0 * features.sum() + progress
+
+
+def test_an_epochs_record_holds_the_mean_over_its_steps(target):
+    run = fit(small_model(), stripes(24, seed=1), None, RECIPE, align=Ramp(target))  # 2 epochs of 3 steps
+    found = [record["alignment_loss"] for record in run.history]
+    assert found == pytest.approx([(0 + 1 + 2) / 3 / 6, (3 + 4 + 5) / 3 / 6], abs=1e-6)
+
+
+def test_the_code_that_a_loss_calls_is_part_of_a_runs_name(target, monkeypatch):
+    before = DAN(target).key()
+    monkeypatch.setattr(DAN, "uses", ())
+    assert DAN(target).key() != before
+    assert losses in DeepCORAL.uses
+    assert losses in CDAN.uses

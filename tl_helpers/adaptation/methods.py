@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tl_helpers.adaptation import losses, shift
 from tl_helpers.adaptation.losses import (
     certainty,
     conditioned,
@@ -32,6 +33,8 @@ class DeepCORAL(Alignment):
     on : {"features", "logits"}
     """
 
+    uses = (losses, shift)
+
     def __init__(self, target: Unlabelled, strength: float = 1.0, *, on: str = "features") -> None:
         if on not in ("features", "logits"):
             raise ValueError(f"on={on!r}: use 'features' or 'logits'.")
@@ -45,6 +48,8 @@ class DeepCORAL(Alignment):
 
 class DAN(Alignment):
     """Equal features and equal logits under a mixture of Gaussian kernels: deep adaptation network (Long et al. 2015)."""
+
+    uses = (losses, shift)
 
     def loss(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
         return mmd_loss(features[:sources], features[sources:]) + mmd_loss(logits[:sources], logits[sources:])
@@ -64,6 +69,8 @@ class DANN(Alignment):
         Of the discriminator's initial weights.
     """
 
+    uses = (losses, shift)
+
     def __init__(self, target: Unlabelled, strength: float = 1.0, *, dim: int, seed: int = 0) -> None:
         super().__init__(target, strength, dim=dim)
         self.discriminator = discriminator(self.inputs(dim), seed)
@@ -75,11 +82,10 @@ class DANN(Alignment):
     def loss(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
         return self.play(features, sources, progress)
 
-    def forward(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
-        """The loss, unscaled: `strength` is the reversal's, so that the discriminator itself learns at full rate."""
-        value = self.loss(features, logits, sources, progress)
-        self.facts["alignment_loss"] = value.detach()
-        return value
+    @property
+    def weight(self) -> float:
+        """1: the strength is the reversal's, so that the discriminator itself learns at full rate."""
+        return 1.0
 
     def play(self, x: Tensor, sources: int, progress: float, weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Both sides of the game in one backward pass; notes how often the discriminator was right, in %."""

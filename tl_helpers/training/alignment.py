@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import abc
+import sys
+from types import ModuleType
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from tl_helpers import cache
 from tl_helpers.data import Samples, Unlabelled
 
 
-class Alignment(nn.Module):
+class Alignment(nn.Module, abc.ABC):
     """A loss on a batch of source and target, which `fit` adds to the source's cross-entropy in every step.
 
-    A method is a subclass with a `loss`; its own weights, if any (a discriminator's), are ordinary parameters.
+    A method is a subclass with a `loss`; its own weights, if any (a discriminator's), are ordinary parameters. A stored run
+    brings back the model's weights, not these.
 
     Parameters
     ----------
@@ -24,6 +30,8 @@ class Alignment(nn.Module):
 
     Attributes
     ----------
+    uses : tuple of module
+        Further modules whose code the loss calls: a run is computed again when they change.
     facts : dict of str to torch.Tensor
         What the last step saw, such as the discriminator's accuracy: scalars, averaged over an epoch into its record.
 
@@ -32,6 +40,8 @@ class Alignment(nn.Module):
     ValueError
         For a negative strength, or fewer than two target samples.
     """
+
+    uses: ClassVar[tuple[ModuleType, ...]] = ()
 
     def __init__(self, target: Unlabelled, strength: float = 1.0, **settings: float | str) -> None:
         super().__init__()
@@ -43,6 +53,12 @@ class Alignment(nn.Module):
         self.settings = {"method": type(self).__name__, "strength": strength, **settings}
         self.facts: dict[str, Tensor] = {}
 
+    @property
+    def weight(self) -> float:
+        """What the loss is multiplied by: the strength, unless a method uses that in another place."""
+        return self.strength
+
+    @abc.abstractmethod
     def loss(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
         """The method's loss, a scalar.
 
@@ -57,17 +73,13 @@ class Alignment(nn.Module):
         progress : float
             Share of the training that is done, in [0, 1).
         """
-        raise NotImplementedError(f"{type(self).__name__} has no loss(features, logits, sources, progress).")
 
     def forward(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
-        """The loss times its strength; notes the loss in `facts`."""
+        """The loss times its weight; notes the loss in `facts`, begun anew in each step."""
+        self.facts = {}
         value = self.loss(features, logits, sources, progress)
         self.facts["alignment_loss"] = value.detach()
-        return self.strength * value
-
-    def start(self) -> None:
-        """Called when a training begins: forget what an earlier one saw."""
-        self.facts = {}
+        return self.weight * value
 
     def check(self, train: Samples) -> None:
         """Raise a ValueError if this target does not go with these training samples."""
@@ -81,5 +93,7 @@ class Alignment(nn.Module):
 
     def key(self) -> list:
         """Everything that the alignment adds to a run's name in the store: code, settings, weights, target."""
-        code = cache.source_fingerprint(*[kind for kind in type(self).__mro__ if issubclass(kind, Alignment)])
+        kinds = [kind for kind in type(self).__mro__ if issubclass(kind, Alignment)]
+        homes = {kind if kind.__module__ == "__main__" else sys.modules[kind.__module__] for kind in kinds}
+        code = sorted(cache.source_fingerprint(module) for module in homes.union(self.uses))
         return [code, self.settings, cache.fingerprint(self), self.target.fingerprint]

@@ -231,7 +231,7 @@ class _Loop:
         groups = freezing.parameter_groups(model, recipe.lr, decay=recipe.layer_decay, weight_decay=recipe.weight_decay)
         pulled, align = self._pulled(), self.align
         if align is not None:
-            align.to(here.device).start()
+            align.to(here.device)
             groups.append({"params": list(align.parameters()), "lr": recipe.lr, "weight_decay": recipe.weight_decay})
         optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=here.device.type in ("cpu", "cuda"))
         above = _Above(model, align)
@@ -266,12 +266,12 @@ class _Loop:
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak * rate
                 positions = positions.cpu()
-                x = source(positions, turns[positions])
+                x = source(positions, turns[positions]).to(here.device)
                 if align is not None:
                     turn = step * accelerator.num_processes + accelerator.process_index
                     x = torch.cat([x, self._target_batch(turn, depth)])
                 with here.autocast("training"):
-                    logits, further = net(x.to(here.device), depth, len(positions), step / steps)
+                    logits, further = net(x, depth, len(positions), step / steps)
                 loss = self._loss(logits.float(), positions)
                 if align is not None:
                     loss = loss + further
