@@ -22,7 +22,7 @@ def steps(model, n=2, lr=0.1):
         optimizer.step()
 
 
-BACKBONES = [("digit_cnn", depth) for depth in range(4)] + [
+BACKBONES = [(name, depth) for name in ("digit_cnn", "digit_lenet") for depth in range(4)] + [
     (name, depth) for name in ("efficientnet_lite0", "timm/resnet18") for depth in (0, 1, 3, 5)
 ]
 

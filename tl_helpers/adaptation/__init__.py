@@ -16,6 +16,7 @@ from tl_helpers.adaptation.selection import (
     importance_weights,
     mutual_information,
     negative_entropy,
+    reverse_validation,
 )
 from tl_helpers.adaptation.shift import (
     Discrepancy,
@@ -53,5 +54,6 @@ __all__ = [
     "negative_entropy",
     "reversal_strength",
     "reverse_gradient",
+    "reverse_validation",
     "standardise",
 ]

@@ -6,6 +6,9 @@ and the model's probabilities on the target. None of them is safe; chapter 7 hol
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import numpy as np
 from scipy.stats import entropy
 from sklearn.linear_model import LogisticRegression
@@ -13,6 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tl_helpers.adaptation.shift import _pair
+from tl_helpers.data import DomainPair, Samples, Unlabelled, without_labels
+from tl_helpers.models import Classifier
+from tl_helpers.training import evaluate, predict
 
 
 def negative_entropy(probabilities: np.ndarray) -> float:
@@ -97,6 +103,37 @@ def importance_weighted(right: np.ndarray, weights: np.ndarray, *, control: bool
     spread = weights.var(ddof=1)
     eta = -np.cov(weighted, weights, ddof=1)[0, 1] / spread if control and spread > 0 else 0.0
     return float(100 * (1 - (weighted.mean() + eta * weights.mean() - eta)))
+
+
+def reverse_validation(
+    model: Classifier, pair: DomainPair, train: Callable[[Classifier, Samples, Unlabelled], object]
+) -> float:
+    """Adapt back: learn from the target with the model's own answers as labels, and see what is left of the source, in %.
+
+    Ganin et al. (2016), section 5.1.2, after Zhong et al. (2010). The way back starts from the adapted model, as in that
+    paper. A model that confuses the target's classes cannot find back.
+
+    Parameters
+    ----------
+    model : Classifier
+        Adapted from the source to the target; left as it is.
+    pair : DomainPair
+    train : callable
+        Trains a model in place: called with a copy of the model, the pseudo-labelled target, and the unlabelled source.
+
+    Returns
+    -------
+    float
+        Accuracy on the source's validation split. If all pseudo-labels are one class there is nothing to learn from, and
+        it is that class's share.
+    """
+    target, source, held_out = pair.target("train"), pair.source("train"), pair.source("validation")
+    said = predict(model, target).argmax(axis=1)
+    if len(np.unique(said)) == 1:
+        return float(100 * (held_out.labels.numpy() == said[0]).mean())
+    back = copy.deepcopy(model)
+    train(back, target.pseudo_labelled(np.arange(len(target)), said), without_labels(source))
+    return evaluate(back, held_out)["accuracy"]
 
 
 def _distribution(p: np.ndarray) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 from tl_helpers.data.corruptions import CORRUPTIONS, corrupt
 from tl_helpers.data.domains import DomainPair, TargetLabelsError, Unlabelled, without_labels
+from tl_helpers.data.errors import TaskError, UnreadableImageError
 from tl_helpers.data.sources import PACKAGED, load_task
 from tl_helpers.data.splits import nested_subset, split_rows
-from tl_helpers.data.task import Samples, Task, TaskError, UnreadableImageError, task_from_dataset
+from tl_helpers.data.task import Samples, Task, task_from_dataset
 
 __all__ = [
     "CORRUPTIONS",

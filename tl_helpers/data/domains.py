@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from tl_helpers import cache
-from tl_helpers.data.task import Samples, Task, TaskError
+from tl_helpers.data.errors import TaskError
+from tl_helpers.data.task import Samples, Task
 
 
 class TargetLabelsError(AttributeError):

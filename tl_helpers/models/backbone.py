@@ -201,9 +201,18 @@ class Classifier(nn.Module):
 
 
 def pool(x: torch.Tensor, how: str = "avg") -> torch.Tensor:
-    """Feature maps (N, C, H, W) to vectors: ``avg`` or ``max`` gives (N, C), ``avg+max`` (N, 2C), ``flat`` (N, C*H*W)."""
+    """Feature maps (N, C, H, W) to vectors: ``avg`` or ``max`` gives (N, C), ``avg+max`` (N, 2C), ``flat`` (N, C*H*W).
+
+    Token vectors (N, T, D + 1), whose last channel is 1 for a token and 0 for padding, are averaged over the tokens: (N, D).
+    Vectors (N, D) stay as they are.
+    """
     if x.ndim == 2:
         return x
+    if x.ndim == 3:
+        if how != "avg":
+            raise ValueError(f"pooling {how!r}: token vectors are averaged, use 'avg'.")
+        mask = x[..., -1:]
+        return (x[..., :-1] * mask).sum(dim=1) / mask.sum(dim=1)
     if how == "avg":
         return x.mean(dim=(2, 3))
     if how == "max":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 import io
 import pickle
 from collections.abc import Callable
@@ -16,12 +15,10 @@ from torch import nn
 
 from tl_helpers import runtime
 from tl_helpers.models.backbone import Backbone, Preprocessing
+from tl_helpers.models.text import minilm
+from tl_helpers.models.weights import WeightsError, checked_bytes
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-
-
-class WeightsError(RuntimeError):
-    """A weight file is absent, damaged, or does not fit its architecture."""
 
 
 def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, seed: int = 0) -> Backbone:
@@ -30,8 +27,10 @@ def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, 
     Parameters
     ----------
     name : str
-        ``efficientnet_lite0`` (ImageNet-1k weights from pip), ``digit_cnn`` (small, for 28 x 28 digits; never
-        pre-trained), or ``timm/NAME`` for any EfficientNet- or ResNet-like model of timm (weights need ``TL_ONLINE=1``).
+        ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip); ``digit_cnn``
+        and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer, which knows
+        *where* a stroke is); or ``timm/NAME`` for any EfficientNet- or ResNet-like model of timm (weights need
+        ``TL_ONLINE=1``).
     pretrained : bool
         With False: the same architecture with random weights.
     seed : int
@@ -69,18 +68,7 @@ def read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     WeightsError
         If the file is absent, its checksum differs, or it holds more than tensors.
     """
-    try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise WeightsError(
-            f"Weight file {path} cannot be read ({error.strerror}). Install its package again."
-        ) from None
-    found = hashlib.sha256(raw).hexdigest()
-    if found != sha256:
-        raise WeightsError(
-            f"Weight file {Path(path).name} is not the expected one: its SHA-256 is {found[:12]}..., expected "
-            f"{sha256[:12]}.... It is damaged or was replaced, so it is not used. Install its package again."
-        )
+    raw = checked_bytes(path, sha256)
     try:
         return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
@@ -133,22 +121,45 @@ def _pretrained_lite0(file: Path, stamp: int) -> nn.Module:
 
 
 def _digit_cnn(pretrained: bool, seed: int) -> Backbone:
-    if pretrained:
-        raise ValueError("digit_cnn has no pre-trained weights: pass pretrained=False and train it on a source task.")
+    def make() -> dict[str, nn.Module]:
+        return {"conv1": _convolution(1, 32, 3), "conv2": _convolution(32, 64, 3), "conv3": _convolution(64, 128, 3)}
 
-    def stage(inputs: int, outputs: int) -> nn.Sequential:
-        return nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
+    return _digit_network("digit_cnn", make, pretrained, seed)
+
+
+def _digit_lenet(pretrained: bool, seed: int) -> Backbone:
+    """Two convolutions and a dense layer, as in LeCun et al. (1998) and the digit networks of domain adaptation."""
+
+    def make() -> dict[str, nn.Module]:
+        dense = nn.Sequential(
+            nn.AdaptiveAvgPool2d(7),  # changes nothing at 28 x 28, and lets other sizes in
+            nn.Flatten(),
+            nn.Linear(32 * 7 * 7, 128, bias=False),
+            nn.BatchNorm1d(128),
             nn.ReLU(),
-            nn.MaxPool2d(2),
         )
+        return {"conv1": _convolution(1, 16, 5), "conv2": _convolution(16, 32, 5), "dense": dense}
 
+    return _digit_network("digit_lenet", make, pretrained, seed)
+
+
+def _convolution(inputs: int, outputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, width, padding=width // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )
+
+
+def _digit_network(name: str, make: Callable[[], dict[str, nn.Module]], pretrained: bool, seed: int) -> Backbone:
+    if pretrained:
+        raise ValueError(f"{name} has no pre-trained weights: pass pretrained=False and train it on a source task.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        stages = {"conv1": stage(1, 32), "conv2": stage(32, 64), "conv3": stage(64, 128)}
+        stages = make()
     return Backbone(
-        name="digit_cnn",
+        name=name,
         stages=stages,
         dim=128,
         preprocessing=Preprocessing(mean=(0.1307,), std=(0.3081,), size=28),
@@ -197,5 +208,10 @@ def _resnet_stages(network: nn.Module) -> dict[str, nn.Module]:
     return stages | {f"stage{number}": getattr(network, f"layer{number}") for number in range(1, 5)}
 
 
-PACKAGED: dict[str, Callable[[bool, int], Backbone]] = {"efficientnet_lite0": _lite0, "digit_cnn": _digit_cnn}
+PACKAGED: dict[str, Callable[[bool, int], Backbone]] = {
+    "efficientnet_lite0": _lite0,
+    "digit_cnn": _digit_cnn,
+    "digit_lenet": _digit_lenet,
+    "minilm": minilm,
+}
 """Backbones that need no network, by name."""

@@ -16,6 +16,7 @@ from tl_helpers.data import Samples, Unlabelled
 class Alignment(nn.Module, abc.ABC):
     """A loss on a batch of source and target, which `fit` adds to the source's cross-entropy in every step.
 
+    Source and target go through the network one after the other, so batch norm sees each domain by its own statistics.
     A method is a subclass with a `loss`; its own weights, if any (a discriminator's), are ordinary parameters. A stored run
     brings back the model's weights, not these.
 

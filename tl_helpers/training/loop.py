@@ -391,8 +391,9 @@ class _Loop:
 class _Above(nn.Module):
     """What an epoch trains: the stages above the line and the head, called with prepared images or activations.
 
-    With an alignment, the first `sources` samples are the source's and the others the target's: returns the source's
-    logits, and the alignment's loss.
+    With an alignment, the first `sources` samples are the source's and the others the target's. The two go through one
+    after the other, so that batch norm sees each domain by its own statistics. Returns the source's logits, and the
+    alignment's loss.
     """
 
     def __init__(self, model: Classifier, align: Alignment | None) -> None:
@@ -402,10 +403,11 @@ class _Above(nn.Module):
     def forward(
         self, x: torch.Tensor, depth: int, sources: int, progress: float
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        embedded = self.model.embed_above(x, depth)
-        logits = self.model.head(embedded)
         if self.align is None:
-            return logits, None
+            return self.model.above(x, depth), None
+        parts = x[:sources], x[sources:]
+        embedded = torch.cat([self.model.embed_above(part, depth) for part in parts])
+        logits = self.model.head(embedded)
         with torch.autocast(x.device.type, enabled=False):
             return logits[:sources], self.align(embedded.float(), logits.float(), sources, progress)
 

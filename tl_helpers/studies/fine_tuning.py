@@ -1,8 +1,4 @@
-"""The recorded studies: what `make results` runs, one function for each, called with the parameters of one cell.
-
-A live control and the test that runs a sampled cell again call the same functions, so what is recorded and what a reader
-computes are the same thing. Chapters 4 and 5 read the results with `tl_helpers.results.load`.
-"""
+"""Fine-tuning: how deep to freeze, which recipe, and solar cells against published numbers (chapters 4 and 5)."""
 
 from __future__ import annotations
 
@@ -216,33 +212,29 @@ def _scores(model: Classifier, task: Task, size: int) -> dict[str, float]:
     }
 
 
-STUDIES: dict[str, Study] = {
-    study.name: study
-    for study in (
-        Study(
-            "freeze_grid",
-            "Solar cells, 96 px: freeze depth x learning rate x number of labels, Lite0",
-            {"labels": (50, 300, ALL), "depth": tuple(range(10)), "lr": RATES, "seed": (0, 1, 2)},
-            grid_cell,
-        ),
-        Study(
-            "strategies",
-            "Solar cells, 64 px, few labels: ways to fine-tune, each changed in one respect",
-            {"labels": tuple(STRATEGY_EPOCHS), "strategy": tuple(STRATEGIES), "seed": (0, 1, 2)},
-            strategy_cell,
-        ),
-        Study(
-            "published",
-            "Solar cells, 224 px, held against published numbers",
-            {"part": ("frozen features", "train", "train + validation"), "seed": (0, 1, 2)},
-            published_cell,
-        ),
-        Study(
-            "textile_grid",
-            "Textile defects, 96 px: the second data set, on which the rule for the freeze depth is tested",
-            {"labels": (50, 300), "depth": (0, 3, 6, 7, 8, 9), "lr": (3e-4, 1e-3, 3e-3), "seed": (0, 1, 2)},
-            textile_cell,
-        ),
-    )
-}
-"""All studies by name."""
+STUDIES = (
+    Study(
+        "freeze_grid",
+        "Solar cells, 96 px: freeze depth x learning rate x number of labels, Lite0",
+        {"labels": (50, 300, ALL), "depth": tuple(range(10)), "lr": RATES, "seed": (0, 1, 2)},
+        grid_cell,
+    ),
+    Study(
+        "strategies",
+        "Solar cells, 64 px, few labels: ways to fine-tune, each changed in one respect",
+        {"labels": tuple(STRATEGY_EPOCHS), "strategy": tuple(STRATEGIES), "seed": (0, 1, 2)},
+        strategy_cell,
+    ),
+    Study(
+        "published",
+        "Solar cells, 224 px, held against published numbers",
+        {"part": ("frozen features", "train", "train + validation"), "seed": (0, 1, 2)},
+        published_cell,
+    ),
+    Study(
+        "textile_grid",
+        "Textile defects, 96 px: the second data set, on which the rule for the freeze depth is tested",
+        {"labels": (50, 300), "depth": (0, 3, 6, 7, 8, 9), "lr": (3e-4, 1e-3, 3e-3), "seed": (0, 1, 2)},
+        textile_cell,
+    ),
+)

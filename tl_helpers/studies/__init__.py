@@ -1,0 +1,53 @@
+"""The recorded studies: what `make results` runs, one function for each, called with the parameters of one cell.
+
+A live control and the test that runs a sampled cell again call the same functions, so what is recorded and what a reader
+computes are the same thing. Chapters read the results with `tl_helpers.results.load`.
+"""
+
+from tl_helpers.results import Study
+from tl_helpers.studies import adaptation, fine_tuning
+from tl_helpers.studies.adaptation import adaptation_cell, adapted, pair_of
+from tl_helpers.studies.fine_tuning import (
+    ALL,
+    BASE,
+    EPOCHS,
+    PUBLISHED,
+    RATES,
+    SIZE,
+    STRATEGIES,
+    STRATEGY_EPOCHS,
+    classifier,
+    grid_cell,
+    labelled,
+    published_cell,
+    recipe_for,
+    strategy_cell,
+    textile_cell,
+    train_strategy,
+)
+
+STUDIES: dict[str, Study] = {study.name: study for study in (*fine_tuning.STUDIES, *adaptation.STUDIES)}
+"""All studies by name."""
+
+__all__ = [
+    "ALL",
+    "BASE",
+    "EPOCHS",
+    "PUBLISHED",
+    "RATES",
+    "SIZE",
+    "STRATEGIES",
+    "STRATEGY_EPOCHS",
+    "STUDIES",
+    "adaptation_cell",
+    "adapted",
+    "classifier",
+    "grid_cell",
+    "labelled",
+    "pair_of",
+    "published_cell",
+    "recipe_for",
+    "strategy_cell",
+    "textile_cell",
+    "train_strategy",
+]
