@@ -88,10 +88,11 @@ def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pool: str)
     backbone.eval().to(here.device)
     found: dict[str, list[torch.Tensor]] = {name: [] for name in stages}
     last = stages[-1] if len(stages) == 1 else backbone.stage_names[-1]
+    order = backbone.batch_order(samples.pixels)
     starts = range(0, len(samples), BATCH)
     with torch.inference_mode(), here.autocast("inference"):
         for start in runtime.progress(starts, total=len(starts), what=f"features of {samples.name}"):
-            x = backbone.prepare(samples.pixels[start : start + BATCH].to(here.device))
+            x = backbone.prepare(samples.pixels[order[start : start + BATCH]].to(here.device))
             for name, stage in backbone.stages.items():
                 x = stage(x)
                 if name in found:
@@ -99,4 +100,5 @@ def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pool: str)
                 if name == last:
                     break
     backbone.train(was_training)
-    return {name: torch.cat(parts) for name, parts in found.items()}
+    back = torch.argsort(order)
+    return {name: torch.cat(parts)[back] for name, parts in found.items()}

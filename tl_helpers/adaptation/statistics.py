@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tl_helpers import runtime
+from tl_helpers.activations import Line
 from tl_helpers.adaptation.shift import _pair
 from tl_helpers.data import Samples, Unlabelled
 from tl_helpers.models import Classifier
@@ -83,7 +84,8 @@ def coral(source: np.ndarray, target: np.ndarray, shrink: float = 1.0) -> np.nda
 def adapt_batch_norm(model: Classifier, samples: Samples | Unlabelled) -> Classifier:
     """A copy of the model whose batch-norm statistics are those of these samples: AdaBN (Li et al. 2017).
 
-    The weights stay as they are. Statistics are averaged over batches of 64, which counts each batch alike.
+    The weights stay as they are, and so do the statistics of stages below the freeze line. Statistics are averaged over
+    batches of 64, which counts each batch alike.
 
     Parameters
     ----------
@@ -94,14 +96,16 @@ def adapt_batch_norm(model: Classifier, samples: Samples | Unlabelled) -> Classi
     Raises
     ------
     ValueError
-        If the model has no batch norm, or there are fewer than two samples.
+        If the model has no batch norm above its freeze line, or there are fewer than two samples.
     """
     if len(samples) < 2:
         raise ValueError(f"{samples.name}: batch-norm statistics need two samples or more.")
     adapted = copy.deepcopy(model).eval()
-    norms = [module for module in adapted.modules() if isinstance(module, _BatchNorm)]
+    norms = _norms(adapted)
     if not norms:
-        raise ValueError("the model has no batch norm, so it has no statistics to adapt.")
+        raise ValueError("the model has no batch norm above its freeze line, so it has no statistics to adapt.")
+    depth = adapted.backbone.frozen_depth
+    line = Line(adapted.backbone, depth, samples) if depth else None
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over batches
@@ -110,10 +114,19 @@ def adapt_batch_norm(model: Classifier, samples: Samples | Unlabelled) -> Classi
     batches = np.array_split(np.arange(len(samples)), max(1, round(len(samples) / BATCH)))
     with torch.no_grad():
         for batch in batches:
-            adapted(adapted.backbone.prepare(samples.pixels[batch].to(here.device)))
-    for norm, before in zip(norms, (m for m in model.modules() if isinstance(m, _BatchNorm)), strict=True):
+            if line is None:
+                adapted(adapted.backbone.prepare(samples.pixels[batch].to(here.device)))
+            else:
+                adapted.above(line(batch).to(here.device), depth)
+    for norm, before in zip(norms, _norms(model), strict=True):
         norm.momentum = before.momentum
     return adapted.eval()
+
+
+def _norms(model: Classifier) -> list[_BatchNorm]:
+    """The batch norms above the freeze line."""
+    above = [*list(model.backbone.stages.values())[model.backbone.frozen_depth :], model.head]
+    return [module for part in above for module in part.modules() if isinstance(module, _BatchNorm)]
 
 
 def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:

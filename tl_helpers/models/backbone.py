@@ -107,6 +107,10 @@ class Backbone(nn.Module):
         scaled = (pixels.float() / 255).expand(-1, want, -1, -1)
         return ((scaled - mean) / std).contiguous(memory_format=torch.channels_last)
 
+    def batch_order(self, pixels: torch.Tensor) -> torch.Tensor:
+        """In which order samples are best gone through in batches: int64, shape (N,). Images: as they come."""
+        return torch.arange(len(pixels))
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature maps of the last stage, averaged over space: (N, C, H, W) to (N, dim)."""
         for stage in self.stages.values():
@@ -154,6 +158,47 @@ class Backbone(nn.Module):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
+
+
+def with_adapter(backbone: Backbone, dim: int = 128, *, seed: int = 0) -> Backbone:
+    """The backbone with one more stage, ``adapter``: batch norm on the embedding, then a small dense layer.
+
+    Freeze all below it, and a training run costs next to nothing, yet has features of its own to move.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Its stages are shared, not copied.
+    dim : int
+        Width of the new embedding.
+    seed : int
+        Of the new weights, independent of the global random state.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapter = nn.Sequential(
+            Pool(),
+            nn.BatchNorm1d(backbone.dim),
+            nn.Linear(backbone.dim, dim, bias=False),
+            nn.BatchNorm1d(dim),
+            nn.ReLU(),
+        )
+    return type(backbone)(
+        name=f"{backbone.name}+adapter",
+        stages={**backbone.stages, "adapter": adapter},
+        dim=dim,
+        preprocessing=backbone.preprocessing,
+        licence=backbone.licence,
+        source=backbone.source,
+        pretrained=backbone.pretrained,
+    )
+
+
+class Pool(nn.Module):
+    """`pool` as a layer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return pool(x)
 
 
 class Classifier(nn.Module):

@@ -55,6 +55,10 @@ class TextBackbone(Backbone):
             row[1, : len(line.ids)] = 1
         return tokens.to(pixels.device)
 
+    def batch_order(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Long sentences with long ones, so that little is padded: int64, shape (N,)."""
+        return torch.argsort((pixels != 0).flatten(1).sum(dim=1), stable=True)
+
 
 class _Embeddings(nn.Module):
     """Tokens (N, 2, T) to vectors of words and places, with the mask: (N, T, D + 1)."""

@@ -26,15 +26,15 @@ from tl_helpers.adaptation import (
 )
 from tl_helpers.data import DomainPair, Samples, Unlabelled, load_task
 from tl_helpers.ledger import Run
-from tl_helpers.models import Classifier, load_backbone
+from tl_helpers.models import Classifier, load_backbone, with_adapter
 from tl_helpers.results import Study
 from tl_helpers.training import Alignment, Recipe, evaluate, fit, predict
 from tl_helpers.training.scoring import softmax
 
-DIGITS, CELLS = 28, 96
-"""Pixels of the digits' and of the solar cells' images."""
+DIGITS, PICTURES = 28, 96
+"""Pixels of the digits, and of the solar cells and emoji."""
 
-EPOCHS = {"mnist5k": 10, "optdigits": 20, "fonts": 15, "mono": 6, "poly": 5}
+EPOCHS = {"mnist5k": 10, "optdigits": 20, "fonts": 12, "mono": 12, "poly": 10, "twemoji": 10, "openmoji": 10}
 """By source: smaller sources are gone through more often."""
 
 BACK = 3
@@ -55,10 +55,16 @@ WITHOUT = ("source only", "AdaBN", "target-trained")
 
 @functools.lru_cache(maxsize=4)
 def pair_of(source: str, target: str, seed: int) -> DomainPair:
-    """Two domains by name: ``mnist5k``, ``optdigits`` and ``fonts``, framed alike, or ``mono`` and ``poly`` solar cells."""
+    """Two domains by name.
+
+    ``mnist5k``, ``optdigits`` and ``fonts`` (digits, framed alike), ``mono`` and ``poly`` (solar cells), ``twemoji`` and
+    ``openmoji``.
+    """
     if {source, target} <= {"mono", "poly"}:
         cells = load_task("elpv", seed=seed)
-        return DomainPair(cells.only(domain=source), cells.only(domain=target), CELLS)
+        return DomainPair(cells.only(domain=source), cells.only(domain=target), PICTURES)
+    if {source, target} <= {"twemoji", "openmoji"}:
+        return DomainPair(load_task(source, seed=seed), load_task(target, seed=seed), PICTURES)
 
     def digits(name: str):
         task = load_task(name, seed=seed)
@@ -68,19 +74,19 @@ def pair_of(source: str, target: str, seed: int) -> DomainPair:
 
 
 def new_model(pair: DomainPair, seed: int) -> Classifier:
-    """`digit_lenet` from scratch for digits, EfficientNet-Lite0 with its ImageNet weights for solar cells."""
+    """`digit_lenet` from scratch for digits; elsewhere EfficientNet-Lite0 with its ImageNet weights and an adapter."""
     if pair.size == DIGITS:
         backbone = load_backbone("digit_lenet", pretrained=False, seed=seed)
     else:
-        backbone = load_backbone("efficientnet_lite0")
+        backbone = with_adapter(load_backbone("efficientnet_lite0"), seed=seed)
     return Classifier(backbone, len(pair.classes), seed=seed)
 
 
 def recipe_of(pair: DomainPair, source: str) -> Recipe:
-    """Digits: all layers, batches of 64. Solar cells: the stages above the sixth, batches of 32, the eight exact views."""
+    """Digits: all layers, batches of 64. Elsewhere: the adapter and the head on frozen features, batches of 32."""
     if pair.size == DIGITS:
         return Recipe(epochs=EPOCHS[source], lr=1e-3, batch_size=64)
-    return Recipe(epochs=EPOCHS[source], lr=1e-3, batch_size=32, freeze_depth=6)
+    return Recipe(epochs=EPOCHS[source], lr=1e-3, batch_size=32, freeze_depth=9)
 
 
 def adapted(
@@ -209,6 +215,7 @@ def _way_back(
 PAIRS = ("mnist5k -> optdigits", "optdigits -> mnist5k", "mono -> poly", "poly -> mono")
 STRENGTHS = (0.3, 1.0, 3.0)
 SEEDS = (0, 1, 2, 3, 4)
+FURTHER = ("fonts -> mnist5k", "twemoji -> openmoji", "openmoji -> twemoji")
 
 STUDIES = (
     Study(
@@ -221,6 +228,12 @@ STUDIES = (
         "adaptation",
         "Digits and solar cells, both ways: adaptation methods x strengths, with label-free scores and the oracle",
         {"source_target": PAIRS, "method": tuple(METHODS), "strength": STRENGTHS, "seed": SEEDS},
+        adaptation_cell,
+    ),
+    Study(
+        "adaptation_further",
+        "Printed to written digits, and two artists' emoji both ways: the same methods at their usual strength",
+        {"source_target": FURTHER, "method": (*WITHOUT, *METHODS), "strength": (1.0,), "seed": SEEDS[:3]},
         adaptation_cell,
     ),
 )
