@@ -70,6 +70,7 @@ $(STAMPS):
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) book/_tools/phase.py run install -- $(PY) -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e ".[dev]"
+	$(PY) -m tl_helpers.data.sentiment
 	@touch $@
 
 $(STAMPS)/vendor: package.json package-lock.json book/_tools/vendor.py $(INSTALLED) $(VENDOR_GONE) | $(STAMPS)

@@ -324,7 +324,8 @@ def test_corruptions_out_of_range():
 
 
 def test_packaged_names():
-    assert set(PACKAGED) == {"elpv", "mnist5k", "optdigits", "fonts", "textile"}
+    images = {"elpv", "mnist5k", "optdigits", "fonts", "textile", "twemoji", "openmoji"}
+    assert set(PACKAGED) == images | {"tweets", "film", "product", "editorial"}
 
 
 def test_printed_digits_are_the_same_data_whatever_the_split_and_share_no_font():

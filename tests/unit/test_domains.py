@@ -78,3 +78,52 @@ def test_pairs_that_cannot_be():
         DomainPair(elpv, digits)
     with pytest.raises(TaskError, match="nothing to adapt"):
         DomainPair(elpv, elpv)
+
+
+def test_cropping_frames_two_domains_alike():
+    task = load_task("mnist5k", seed=0)
+    whole, inner = task.samples("test"), task.cropped(4).samples("test")
+    assert torch.equal(inner.pixels, whole.pixels[:, :, 4:24, 4:24])
+    assert np.array_equal(inner.rows, whole.rows)
+    assert inner.pool != whole.pool
+    assert task.cropped(4).samples("test", 28).size == 28
+    with pytest.raises(ValueError, match="0 or more"):
+        task.cropped(-1)
+    with pytest.raises(TaskError, match="leaves nothing"):
+        task.cropped(14).samples("test")
+
+
+def test_reverse_validation_rewards_a_model_that_separates_the_targets_classes():
+    import datasets
+
+    from tl_helpers.data import task_from_dataset
+
+    def task(name: str, seed: int):
+        part = stripes(80, seed=seed)
+        images = [{"bytes": _png(image), "path": None} for image in part.pixels.numpy()]
+        table = datasets.Dataset.from_dict({"image": images, "label": part.labels.tolist()})
+        return task_from_dataset(table.cast_column("image", datasets.Image()), name=name)
+
+    pair = DomainPair(task("one", 1), task("other", 2))
+    recipe = Recipe(epochs=4, batch_size=8)
+
+    def train(model, labelled, unlabelled):
+        assert isinstance(unlabelled, Unlabelled)
+        fit(model, labelled, None, recipe)
+
+    good, fool = small_model(), small_model()
+    fit(good, pair.source("train"), None, recipe)
+    fool.head[-1].bias.data = torch.tensor([100.0, 0.0])
+    before = {name: tensor.clone() for name, tensor in good.state_dict().items()}
+    found = adaptation.reverse_validation(good, pair, train)
+    assert found > 90
+    assert adaptation.reverse_validation(fool, pair, train) == pytest.approx(
+        100 * float((pair.source("validation").labels == 0).float().mean())
+    )
+    assert all(torch.equal(before[name], tensor) for name, tensor in good.state_dict().items())
+
+
+def _png(image: np.ndarray) -> bytes:
+    from tl_helpers.data.sources import _png as encode
+
+    return encode(image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0))

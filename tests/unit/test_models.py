@@ -183,3 +183,34 @@ def test_unknown_pooling():
 def test_heads_that_cannot_be(classes, dropout):
     with pytest.raises(ValueError, match=r"use 0|2 classes"):
         small_model(classes=classes, dropout=dropout)
+
+
+def test_an_adapter_is_one_more_stage():
+    from tl_helpers.models import with_adapter
+
+    base = load_backbone("digit_cnn", pretrained=False).eval()
+    grown = with_adapter(base, 16, seed=3).eval()
+    assert grown.stage_names == (*base.stage_names, "adapter")
+    x = torch.rand(4, 1, 28, 28)
+    assert grown(x).shape == (4, 16)
+    assert torch.equal(grown.stage_outputs(x)["conv3"], base.stage_outputs(x)["conv3"])
+    again = with_adapter(load_backbone("digit_cnn", pretrained=False), 16, seed=3).eval()
+    assert torch.equal(grown(x), again(x))
+
+
+def test_an_adapter_can_sit_on_a_stage_in_the_middle():
+    from tl_helpers.models import with_adapter
+
+    base = load_backbone("digit_cnn", pretrained=False).eval()
+    cut = with_adapter(base, 16, after="conv2").eval()
+    assert cut.stage_names == ("conv1", "conv2", "adapter")
+    x = torch.rand(4, 1, 28, 28)
+    assert torch.equal(cut.stage_outputs(x)["conv2"], base.stage_outputs(x)["conv2"])
+    assert cut(x).shape == (4, 16)
+    with pytest.raises(ValueError, match="no stage 'conv9'"):
+        with_adapter(base, after="conv9")
+
+
+def test_digit_lenet_takes_other_sizes_too():
+    backbone = load_backbone("digit_lenet", pretrained=False).eval()
+    assert backbone(torch.rand(2, 1, 28, 28)).shape == backbone(torch.rand(2, 1, 32, 32)).shape == (2, 128)

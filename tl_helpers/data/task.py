@@ -416,8 +416,8 @@ def task_from_dataset(
             table = table.rename_column(content, kind)
         if not text and not isinstance(table.features["image"], datasets.Image):
             table = table.cast_column("image", datasets.Image())
-        for column, content in {"label": labels, "row": rows, "group": groups}.items():
-            table = table.add_column(column, content)
+        for column, cells in {"label": labels, "row": rows, "group": groups}.items():
+            table = table.add_column(column, cells)
         tables[split] = table
     pool = datasets.concatenate_datasets([tables[split] for split in parts])
     return Task(

@@ -1,0 +1,183 @@
+"""Sentences and the packaged sentence encoder go through the same functions as images."""
+
+from __future__ import annotations
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tl_helpers import features
+from tl_helpers.data import TaskError, load_task, sentiment, task_from_dataset
+from tl_helpers.data.text import decode_texts, encode_texts
+from tl_helpers.freezing import assert_frozen, freeze, snapshot
+from tl_helpers.models import Classifier, WeightsError, load_backbone, text
+from tl_helpers.training import Recipe, evaluate, fit
+
+LINES = [
+    "a good film",
+    "what a dreadful, dreadful bore",
+    "fine \N{SNOWMAN}",
+    "I would see it again at any time of the year",
+]
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return load_backbone("minilm").eval()
+
+
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip), min_size=1)
+)
+def test_texts_come_back_as_they_were(texts):
+    assert decode_texts(encode_texts(texts)) == texts
+
+
+@pytest.mark.parametrize(("texts", "says"), [(["fine", "  "], "text 1 is empty"), (["a\0b"], "zero")])
+def test_texts_that_cannot_be_kept(texts, says):
+    with pytest.raises(TaskError, match=says):
+        encode_texts(texts)
+
+
+def test_images_are_no_sentences():
+    with pytest.raises(ValueError, match="images"):
+        decode_texts(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+
+
+def test_embeddings_are_those_of_the_reference_implementation(minilm):
+    """transformers' whole BertModel with its own tokenizer, and the mean over tokens as sentence-transformers take it."""
+    import transformers
+
+    folder = text.minilm_folder()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    reference = transformers.AutoModel.from_pretrained(folder).eval()
+    batch = tokenizer(LINES, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = reference(**batch).last_hidden_state
+        found = minilm(minilm.prepare(encode_texts(LINES)))
+    mask = batch["attention_mask"][..., None]
+    want = (states * mask).sum(1) / mask.sum(1)
+    assert (found - want).abs().max() < 1e-5
+
+
+def test_padding_changes_nothing(minilm):
+    together = minilm(minilm.prepare(encode_texts(LINES)))
+    alone = torch.cat([minilm(minilm.prepare(encode_texts([line]))) for line in LINES])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_long_sentences_are_cut_off(minilm):
+    assert minilm.prepare(encode_texts(["word " * 500])).shape == (1, 2, 64)
+
+
+def test_features_come_in_the_order_of_the_samples(minilm):
+    task = _task()
+    found = features.extract(minilm, task.samples("train"))
+    with torch.no_grad():
+        want = minilm(minilm.prepare(task.samples("train").pixels)).numpy()
+    assert np.allclose(found, want, atol=1e-5)
+
+
+def test_the_freeze_contract_holds_for_a_transformer():
+    model = Classifier(load_backbone("minilm", pretrained=False), 2)
+    freeze(model, 5)
+    before = snapshot(model)
+    model.train()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model(model.backbone.prepare(encode_texts(LINES))).logsumexp(1).sum().backward()
+    optimizer.step()
+    assert_frozen(model, before)
+
+
+def test_fine_tuning_a_sentence_encoder_goes_through_the_common_fit():
+    task = _task()
+    model = Classifier(load_backbone("minilm"), 2)
+    run = fit(model, task.samples("train"), task.samples("validation"), Recipe(epochs=3, lr=1e-4, batch_size=8))
+    assert run.history[-1]["train_loss"] < run.history[0]["train_loss"]
+    assert evaluate(model, task.samples("test"))["accuracy"] > 60
+
+
+def test_random_weights_come_from_the_seed():
+    one, same, other = (load_backbone("minilm", pretrained=False, seed=seed).state_dict() for seed in (0, 0, 1))
+    name = "stages.layer1.layer.output.dense.weight"
+    assert torch.equal(one[name], same[name])
+    assert not torch.equal(one[name], other[name])
+
+
+def test_a_damaged_weight_file_is_refused(tmp_path, monkeypatch):
+    damaged = tmp_path / "model.safetensors"
+    damaged.write_bytes((text.minilm_folder() / "model.safetensors").read_bytes()[:-1])
+    with pytest.raises(WeightsError, match="is not the expected one"):
+        text.checked_bytes(damaged, text.MINILM_SHA256)
+
+
+def test_a_text_task_has_no_size():
+    with pytest.raises(ValueError, match="no size in pixels"):
+        _task().samples("train", 96)
+    with pytest.raises(ValueError, match="images"):
+        _ = load_task("optdigits").samples("train").texts
+
+
+@pytest.mark.parametrize("genre", sentiment.FILES)
+def test_sentiment_tasks(genre):
+    task = load_task(genre)
+    assert task.modality == "text"
+    assert task.classes == ("negative", "positive")
+    samples = task.samples("test")
+    assert all(samples.texts)
+    assert np.array_equal(samples.extra["rating"] > 0, samples.labels.numpy() == 1)
+    assert np.abs(samples.extra["rating"]).min() > sentiment.NEUTRAL
+
+
+def test_reviews_and_articles_stay_in_one_split():
+    task = load_task("editorial")
+    parts = [set(task.splits[split]["source"]) for split in ("train", "validation", "test")]
+    assert not parts[0] & parts[1]
+    assert not (parts[0] | parts[1]) & parts[2]
+    assert len(parts[0]) < len(task.splits["train"])
+
+
+def test_sentences_that_were_not_fetched_or_are_damaged(tmp_path, monkeypatch):
+    monkeypatch.setenv("TL_SENTIMENT", str(tmp_path / "none.tar.gz"))
+    with pytest.raises(TaskError, match=r"python -m tl_helpers\.data\.sentiment"):
+        load_task("tweets")
+    damaged = tmp_path / "damaged.tar.gz"
+    damaged.write_bytes(b"not the file")
+    monkeypatch.setenv("TL_SENTIMENT", str(damaged))
+    with pytest.raises(TaskError, match="damaged"):
+        load_task("tweets")
+
+
+def test_fetching_keeps_a_good_file_and_never_another(tmp_path, monkeypatch):
+    good = sentiment.archive().read_bytes()
+    kept = tmp_path / "kept.tar.gz"
+    kept.write_bytes(good)
+    monkeypatch.setattr(sentiment.subprocess, "run", _no_pip)
+    assert sentiment.fetch(kept) == kept
+    with pytest.raises(TaskError, match="could not fetch"):
+        sentiment.fetch(tmp_path / "absent.tar.gz")
+    monkeypatch.setattr(sentiment.subprocess, "run", _another_file)
+    with pytest.raises(TaskError, match="not the expected file"):
+        sentiment.fetch(tmp_path / "absent.tar.gz")
+    assert not (tmp_path / "absent.tar.gz").exists()
+
+
+def _no_pip(command, **options):
+    return sentiment.subprocess.CompletedProcess(command, 1, "", "no network")
+
+
+def _another_file(command, **options):
+    from pathlib import Path
+
+    Path(command[-1], f"vaderSentiment-{sentiment.VERSION}.tar.gz").write_bytes(b"another file")
+    return sentiment.subprocess.CompletedProcess(command, 0, "", "")
+
+
+def _task():
+    good = [f"a {word} film, number {number}" for number in range(10) for word in ("good", "great", "lovely")]
+    bad = [f"a {word} film, number {number}" for number in range(10) for word in ("bad", "dull", "awful")]
+    table = datasets.Dataset.from_dict({"words": good + bad, "label": [1] * len(good) + [0] * len(bad)})
+    return task_from_dataset(table, name="films", text="words")
