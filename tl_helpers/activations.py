@@ -22,7 +22,7 @@ from tl_helpers import cache, runtime
 from tl_helpers.data import Samples
 from tl_helpers.data.views import VIEWS, views_of
 from tl_helpers.models import Backbone
-from tl_helpers.models.backbone import pool
+from tl_helpers.models.backbone import join, pool
 
 BATCH = 16
 """Images that go through the prefix together. Always as many (padded), so that an activation has the same bits however it
@@ -76,7 +76,8 @@ class Line:
         for line, name in enumerate(names[: depth + 1]):
             shape, dtype = _shape_after(backbone, line, samples)
             size = int(np.prod(shape)) * dtype.itemsize
-            if line and size * len(samples) * views <= LINE_LIMIT_BYTES:
+            tokens = len(shape) == 2  # as many as the sentence has: no equal slots, so such a line is not kept
+            if line and not tokens and size * len(samples) * views <= LINE_LIMIT_BYTES:
                 self._files[line] = _File(folder() / name, shape, dtype, len(self._images) * views)
 
     @property
@@ -96,7 +97,7 @@ class Line:
 
         Returns
         -------
-        float32 tensor, shape (N, C, H, W), or (N, dim) at the deepest line
+        float32 tensor, shape (N, C, H, W), or (N, dim) at the deepest line; for text (N, T, D + 1) before the pooling
         """
         positions = torch.as_tensor(positions, dtype=torch.int64)
         views = torch.zeros_like(positions) if views is None else views.to(torch.int64)
@@ -139,7 +140,7 @@ class Line:
                 return stored
             have = sound  # some were damaged: compute those again
         missing = np.flatnonzero(~have)
-        made = torch.cat(
+        made = join(
             [
                 self._compute(line, positions[missing[s : s + BATCH]], views[missing[s : s + BATCH]])
                 for s in range(0, len(missing), BATCH)

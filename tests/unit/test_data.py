@@ -323,6 +323,21 @@ def test_corruptions_out_of_range():
         corrupt(stripes(4), "blur", 6)
 
 
+def test_classes_in_other_proportions():
+    task = load_task("optdigits")
+    shares = (0.5, *[0.5 / 9] * 9)
+    skewed = task.with_proportions(shares, seed=1)
+    for split in ("train", "validation", "test"):
+        found = np.bincount(skewed.labels(split), minlength=10) / len(skewed.labels(split))
+        assert np.abs(found - shares).max() < 0.03
+        assert np.isin(skewed.rows(split), task.rows(split)).all()
+    assert np.bincount(skewed.labels("train"))[0] == np.bincount(task.labels("train"))[0]  # as many as can be had
+    assert np.array_equal(skewed.rows("test"), task.with_proportions(shares, seed=1).rows("test"))
+    for wrong in ((0.5, 0.5), (1.0, *[0.0] * 9), (0.2,) * 10):
+        with pytest.raises(ValueError, match="10 numbers above 0"):
+            task.with_proportions(wrong)
+
+
 def test_packaged_names():
     images = {"elpv", "mnist5k", "optdigits", "fonts", "textile", "twemoji", "openmoji"}
     assert set(PACKAGED) == images | {"tweets", "film", "product", "editorial"}

@@ -185,12 +185,12 @@ def test_heads_that_cannot_be(classes, dropout):
         small_model(classes=classes, dropout=dropout)
 
 
-def test_an_adapter_is_one_more_stage():
+def test_an_adapter_sits_on_the_pooled_features():
     from tl_helpers.models import with_adapter
 
     base = load_backbone("digit_cnn", pretrained=False).eval()
     grown = with_adapter(base, 16, seed=3).eval()
-    assert grown.stage_names == (*base.stage_names, "adapter")
+    assert grown.stage_names == (*base.stage_names, "pool", "adapter")
     x = torch.rand(4, 1, 28, 28)
     assert grown(x).shape == (4, 16)
     assert torch.equal(grown.stage_outputs(x)["conv3"], base.stage_outputs(x)["conv3"])
@@ -203,7 +203,7 @@ def test_an_adapter_can_sit_on_a_stage_in_the_middle():
 
     base = load_backbone("digit_cnn", pretrained=False).eval()
     cut = with_adapter(base, 16, after="conv2").eval()
-    assert cut.stage_names == ("conv1", "conv2", "adapter")
+    assert cut.stage_names == ("conv1", "conv2", "pool", "adapter")
     x = torch.rand(4, 1, 28, 28)
     assert torch.equal(cut.stage_outputs(x)["conv2"], base.stage_outputs(x)["conv2"])
     assert cut(x).shape == (4, 16)

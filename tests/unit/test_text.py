@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tl_helpers import features
-from tl_helpers.data import TaskError, load_task, sentiment, task_from_dataset
+from tl_helpers.adaptation import DeepCORAL
+from tl_helpers.data import TaskError, load_task, sentiment, task_from_dataset, without_labels
 from tl_helpers.data.text import decode_texts, encode_texts
 from tl_helpers.freezing import assert_frozen, freeze, snapshot
-from tl_helpers.models import Classifier, WeightsError, load_backbone, text
+from tl_helpers.models import Classifier, WeightsError, load_backbone, text, with_adapter
 from tl_helpers.training import Recipe, evaluate, fit
 
 LINES = [
@@ -98,6 +99,28 @@ def test_fine_tuning_a_sentence_encoder_goes_through_the_common_fit():
     run = fit(model, task.samples("train"), task.samples("validation"), Recipe(epochs=3, lr=1e-4, batch_size=8))
     assert run.history[-1]["train_loss"] < run.history[0]["train_loss"]
     assert evaluate(model, task.samples("test"))["accuracy"] > 60
+
+
+@pytest.mark.parametrize("depth", [3, 7])
+def test_behind_any_freeze_line_training_is_what_it_is_without_the_cache(depth):
+    task, trained = _task(), []
+    for cached in (True, False):
+        model = Classifier(load_backbone("minilm"), 2)
+        recipe = Recipe(epochs=2, lr=1e-3, batch_size=20, freeze_depth=depth)
+        fit(model, task.samples("train"), task.samples("validation"), recipe, cached=cached)
+        trained.append(model)
+    found = [evaluate(model, task.samples("test"))["loss"] for model in trained]
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+def test_domains_with_sentences_of_other_lengths_are_aligned():
+    task = _task()
+    target = without_labels(task.samples("test"))
+    for depth, backbone in ((0, load_backbone("minilm")), (8, with_adapter(load_backbone("minilm")))):
+        model = Classifier(backbone, 2)
+        recipe = Recipe(epochs=1, lr=1e-4, batch_size=8, freeze_depth=depth)
+        run = fit(model, task.samples("train"), None, recipe, align=DeepCORAL(target))
+        assert run.history[-1]["alignment_loss"] > 0
 
 
 def test_random_weights_come_from_the_seed():

@@ -228,6 +228,35 @@ class Task:
         suffix = "-".join(str(value) for value in wanted.values())
         return self._with_splits(splits, name=f"{self.name}-{suffix}", domain=str(wanted.get("domain", self.domain)))
 
+    def with_proportions(self, shares: Sequence[float], *, seed: int = 0) -> Task:
+        """As many samples of each split as can be had with the classes in these proportions: what label shift does.
+
+        Parameters
+        ----------
+        shares : sequence of float
+            One for each class, above 0, sum 1.
+        seed : int
+            Of which samples are left out.
+
+        Raises
+        ------
+        ValueError
+            For shares that are no proportions of all the classes.
+        """
+        wanted = np.asarray(shares, dtype=float)
+        if wanted.shape != (len(self.classes),) or not (wanted > 0).all() or not np.isclose(wanted.sum(), 1):
+            raise ValueError(f"shares={tuple(shares)}: give {len(self.classes)} numbers above 0 with sum 1.")
+        splits = {}
+        for name, table in self.splits.items():
+            labels = np.asarray(table["label"])
+            members = [np.flatnonzero(labels == label) for label in range(len(self.classes))]
+            total = min(len(rows) / share for rows, share in zip(members, wanted, strict=True))
+            random = np.random.default_rng(seed)
+            kept = [random.permutation(m)[: round(total * share)] for m, share in zip(members, wanted, strict=True)]
+            splits[name] = table.select(np.sort(np.concatenate(kept)))
+        words = "-".join(f"{100 * share:.0f}" for share in wanted)
+        return self._with_splits(splits, name=f"{self.name}-{words}")
+
     def cropped(self, margin: int) -> Task:
         """The same task without `margin` pixels on each side of its images, so that two domains are framed alike.
 

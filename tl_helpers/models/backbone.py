@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -161,9 +161,9 @@ class Backbone(nn.Module):
 
 
 def with_adapter(backbone: Backbone, dim: int = 128, *, after: str | None = None, seed: int = 0) -> Backbone:
-    """The backbone with one more stage, ``adapter``: batch norm on the pooled features, then a small dense layer.
+    """The backbone with two more stages: ``pool``, and an ``adapter`` of batch norm and a small dense layer.
 
-    Freeze all below it, and a training run costs next to nothing, yet has features of its own to move.
+    Freeze all below the adapter, and a training run costs next to nothing, yet has features of its own to move.
 
     Parameters
     ----------
@@ -190,7 +190,6 @@ def with_adapter(backbone: Backbone, dim: int = 128, *, after: str | None = None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         adapter = nn.Sequential(
-            Pool(),
             nn.BatchNorm1d(width),
             nn.Linear(width, dim, bias=False),
             nn.BatchNorm1d(dim),
@@ -198,7 +197,7 @@ def with_adapter(backbone: Backbone, dim: int = 128, *, after: str | None = None
         )
     return type(backbone)(
         name=f"{backbone.name}{f'/{after}' if after else ''}+adapter",
-        stages={**stages, "adapter": adapter},
+        stages={**stages, "pool": Pool(), "adapter": adapter},
         dim=dim,
         preprocessing=backbone.preprocessing,
         licence=backbone.licence,
@@ -268,6 +267,22 @@ class Classifier(nn.Module):
         for stage in list(self.backbone.stages.values())[depth:]:
             x = stage(x)
         return pool(x)
+
+
+def join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Batches in one, (N, ...) and (M, ...) to (N + M, ...).
+
+    Tokens, int64 (N, 2, T), and token vectors, float (N, T, D + 1), are filled up with padding to the longest.
+    """
+    if parts[0].ndim == 3:
+        along = 1 if parts[0].is_floating_point() else 2
+        longest = max(part.shape[along] for part in parts)
+        room = [longest - part.shape[along] for part in parts]
+        parts = [
+            nn.functional.pad(part, (0, 0, 0, more) if along == 1 else (0, more))
+            for part, more in zip(parts, room, strict=True)
+        ]
+    return torch.cat(list(parts))
 
 
 def pool(x: torch.Tensor, how: str = "avg") -> torch.Tensor:

@@ -5,8 +5,8 @@ computes are the same thing. Chapters read the results with `tl_helpers.results.
 """
 
 from tl_helpers.results import Study
-from tl_helpers.studies import adaptation, fine_tuning
-from tl_helpers.studies.adaptation import adaptation_cell, adapted, pair_of
+from tl_helpers.studies import adaptation, fine_tuning, transfer
+from tl_helpers.studies.adaptation import METHODS, STRENGTHS, adaptation_cell, adapted, pair_of
 from tl_helpers.studies.fine_tuning import (
     ALL,
     BASE,
@@ -25,19 +25,24 @@ from tl_helpers.studies.fine_tuning import (
     textile_cell,
     train_strategy,
 )
+from tl_helpers.studies.transfer import proportions_cell, transfer_cell
 
-STUDIES: dict[str, Study] = {study.name: study for study in (*fine_tuning.STUDIES, *adaptation.STUDIES)}
+STUDIES: dict[str, Study] = {
+    study.name: study for study in (*fine_tuning.STUDIES, *adaptation.STUDIES, *transfer.STUDIES)
+}
 """All studies by name."""
 
 __all__ = [
     "ALL",
     "BASE",
     "EPOCHS",
+    "METHODS",
     "PUBLISHED",
     "RATES",
     "SIZE",
     "STRATEGIES",
     "STRATEGY_EPOCHS",
+    "STRENGTHS",
     "STUDIES",
     "adaptation_cell",
     "adapted",
@@ -45,9 +50,11 @@ __all__ = [
     "grid_cell",
     "labelled",
     "pair_of",
+    "proportions_cell",
     "published_cell",
     "recipe_for",
     "strategy_cell",
     "textile_cell",
     "train_strategy",
+    "transfer_cell",
 ]

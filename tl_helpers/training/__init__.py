@@ -8,7 +8,7 @@ from tl_helpers.training.alignment import Alignment
 from tl_helpers.training.loop import TrainingDiverged, fit, run_key
 from tl_helpers.training.range_test import RangeTest, range_test
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
-from tl_helpers.training.scoring import calibration_error, evaluate, predict, score, softmax
+from tl_helpers.training.scoring import calibration_error, embed, evaluate, predict, score, softmax
 
 __all__ = [
     "Alignment",
@@ -16,6 +16,7 @@ __all__ = [
     "Recipe",
     "TrainingDiverged",
     "calibration_error",
+    "embed",
     "evaluate",
     "fit",
     "line_at",

@@ -86,7 +86,8 @@ class Alignment(nn.Module, abc.ABC):
         """Raise a ValueError if this target does not go with these training samples."""
         if self.target.classes != train.classes:
             raise ValueError(f"{train.name} and {self.target.name} have other classes: adaptation needs the same ones.")
-        if self.target.pixels.shape[1:] != train.pixels.shape[1:]:
+        text = all(samples.pixels.shape[1:3] == (1, 1) for samples in (self.target, train))
+        if not text and self.target.pixels.shape[1:] != train.pixels.shape[1:]:
             raise ValueError(
                 f"{train.name} has images of shape {tuple(train.pixels.shape[1:])}, {self.target.name} of shape "
                 f"{tuple(self.target.pixels.shape[1:])}: use DomainPair(..., size=...), which makes them alike."

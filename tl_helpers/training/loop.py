@@ -26,6 +26,7 @@ from tl_helpers.activations import Line
 from tl_helpers.data import Samples, views
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier
+from tl_helpers.models.backbone import join
 from tl_helpers.training import alignment as alignments
 from tl_helpers.training import recipe as recipes
 from tl_helpers.training import scoring
@@ -269,7 +270,7 @@ class _Loop:
                 x = source(positions, turns[positions]).to(here.device)
                 if align is not None:
                     turn = step * accelerator.num_processes + accelerator.process_index
-                    x = torch.cat([x, self._target_batch(turn, depth)])
+                    x = join([x, self._target_batch(turn, depth)])
                 with here.autocast("training"):
                     logits, further = net(x, depth, len(positions), step / steps)
                 loss = self._loss(logits.float(), positions)

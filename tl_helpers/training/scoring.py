@@ -11,7 +11,7 @@ from torch import nn
 
 from tl_helpers import activations, cache, models, runtime
 from tl_helpers.activations import Line
-from tl_helpers.data import Samples
+from tl_helpers.data import Samples, Unlabelled
 from tl_helpers.data.views import VIEWS, view
 from tl_helpers.models import Classifier
 
@@ -86,6 +86,26 @@ def logits_of(model: Classifier, samples: Samples, line: Line | None, number: in
                 parts.append(model.above(x, line.depth).float().cpu())
     model.train(was_training)
     return torch.cat(parts)
+
+
+def embed(model: Classifier, samples: Samples | Unlabelled) -> np.ndarray:
+    """What the head sees: float32, shape (N, dim), in eval mode. What is below the freeze line is taken from its cache."""
+    here = runtime.current()
+    was_training = model.training
+    model.eval().to(here.device)
+    depth = model.backbone.frozen_depth
+    line = Line(model.backbone, depth, samples, views=1) if depth else None
+    parts = []
+    with torch.inference_mode(), here.autocast("inference"):
+        for start in range(0, len(samples), BATCH):
+            stop = min(start + BATCH, len(samples))
+            if line is None:
+                x = model.backbone.prepare(samples.pixels[start:stop].to(here.device))
+            else:
+                x = line(torch.arange(start, stop)).to(here.device)
+            parts.append(model.embed_above(x, depth).float().cpu())
+    model.train(was_training)
+    return torch.cat(parts).numpy()
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
