@@ -18,6 +18,7 @@ import math
 import multiprocessing
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -472,6 +473,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for study in studies:
             print(f"{study.name}: {len(recorded(study))} of {len(study.cells())} cells recorded. {study.title}")
         return 0
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a killed run takes its workers along
     command = "make results" + (f" STUDIES={','.join(chosen.names)}" if chosen.names else "")
     failed = {}
     for study in studies:
