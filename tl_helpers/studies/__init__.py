@@ -6,7 +6,16 @@ computes are the same thing. Chapters read the results with `tl_helpers.results.
 
 from tl_helpers.results import Study
 from tl_helpers.studies import adaptation, fine_tuning, transfer
-from tl_helpers.studies.adaptation import METHODS, STRENGTHS, adaptation_cell, adapted, pair_of
+from tl_helpers.studies.adaptation import (
+    METHODS,
+    STRENGTHS,
+    adaptation_cell,
+    adapted,
+    new_model,
+    pair_of,
+    recipe_of,
+    with_statistics,
+)
 from tl_helpers.studies.fine_tuning import (
     ALL,
     BASE,
@@ -25,7 +34,7 @@ from tl_helpers.studies.fine_tuning import (
     textile_cell,
     train_strategy,
 )
-from tl_helpers.studies.transfer import proportions_cell, transfer_cell
+from tl_helpers.studies.transfer import IMAGES, NOTHING, TEXTS, proportions_cell, samples_of, task_of, transfer_cell
 
 STUDIES: dict[str, Study] = {
     study.name: study for study in (*fine_tuning.STUDIES, *adaptation.STUDIES, *transfer.STUDIES)
@@ -36,7 +45,9 @@ __all__ = [
     "ALL",
     "BASE",
     "EPOCHS",
+    "IMAGES",
     "METHODS",
+    "NOTHING",
     "PUBLISHED",
     "RATES",
     "SIZE",
@@ -44,17 +55,23 @@ __all__ = [
     "STRATEGY_EPOCHS",
     "STRENGTHS",
     "STUDIES",
+    "TEXTS",
     "adaptation_cell",
     "adapted",
     "classifier",
     "grid_cell",
     "labelled",
+    "new_model",
     "pair_of",
     "proportions_cell",
     "published_cell",
     "recipe_for",
+    "recipe_of",
+    "samples_of",
     "strategy_cell",
+    "task_of",
     "textile_cell",
     "train_strategy",
     "transfer_cell",
+    "with_statistics",
 ]

@@ -39,7 +39,7 @@ AFTER = {CELLS: "stage5", EMOJI: None}
 FROZEN = {DIGITS: 0, CELLS: 7, EMOJI: 10}
 """Stages below the freeze line: all but the adapter."""
 
-EPOCHS = {"mnist5k": 10, "optdigits": 20, "fonts": 12, "mono": 12, "poly": 10, "twemoji": 10, "openmoji": 10}
+EPOCHS = {"mnist5k": 6, "optdigits": 12, "fonts": 7, "mono": 12, "poly": 10, "twemoji": 10, "openmoji": 10}
 """By source: smaller sources are gone through more often."""
 
 BACK = 3

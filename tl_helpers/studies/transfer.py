@@ -30,8 +30,8 @@ LABELS = (30, 100, 500)
 SOURCE_STEPS, SOURCE_BATCH = 300, 64
 """Of the training on the source, whatever its size."""
 
-TARGET = {30: Recipe(epochs=40, batch_size=16), 100: Recipe(epochs=20, batch_size=16), 500: Recipe(epochs=10)}
-"""By number of labels: from 80 to 160 steps. The same recipe with and without a source."""
+TARGET = {30: Recipe(epochs=40, batch_size=16), 100: Recipe(epochs=20, batch_size=16), 500: Recipe(epochs=6)}
+"""By number of labels: from 80 to 140 steps. The same recipe with and without a source."""
 
 SENTENCES = 1000
 """Sentences of a split, at most."""
