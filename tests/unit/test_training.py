@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from tl_helpers import cache, ledger, runtime, training
+from tl_helpers import cache, freezing, ledger, runtime, training
 from tl_helpers.data.views import views_of
 from tl_helpers.training import (
     Recipe,
     TrainingDiverged,
     calibration_error,
+    embed,
     evaluate,
     fit,
     loop,
@@ -45,6 +46,20 @@ def weights(model):
 
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("depth", [0, 2, 3])
+def test_embeddings_are_what_the_head_sees(depth):
+    """With and without a freeze line, and without touching the model."""
+    model = small_model()
+    freezing.freeze(model, depth)
+    found = embed(model, VALIDATION)
+    with torch.no_grad():
+        want = model.backbone.eval()(model.backbone.prepare(VALIDATION.pixels)).numpy()
+    np.testing.assert_allclose(found, want, atol=1e-5)
+    with torch.no_grad():
+        logits = model.head.eval()(torch.from_numpy(found)).numpy()
+    np.testing.assert_allclose(logits, predict(model, VALIDATION), atol=1e-4)
 
 
 def test_it_learns():

@@ -138,14 +138,14 @@ def pseudo_labels(self_training_loss: Callable) -> None:
     if not isinstance(found, torch.Tensor) or found.ndim:
         raise Hint("Return the loss as a scalar tensor, so that it can be differentiated.")
     value = float(found.detach())
-    if abs(value - float(each.mean())) < 1e-6:
+    if abs(value - float(each.detach().mean())) < 1e-6:
         raise Hint("Only where the network is at least `threshold` sure; yours believes every answer.")
-    if abs(value - float(each[believed].mean())) < 1e-6:
+    if abs(value - float(each.detach()[believed].mean())) < 1e-6:
         raise Hint(
             "Average over all target samples, not only over the believed ones: few believers shall count little."
         )
-    if abs(value - float(wanted)) > 1e-6:
-        raise Hint(f"For the check's logits the loss is {float(wanted):.4f}; yours is {value:.4f}.")
+    if abs(value - float(wanted.detach())) > 1e-6:
+        raise Hint(f"For the check's logits the loss is {float(wanted.detach()):.4f}; yours is {value:.4f}.")
     if not found.requires_grad:
         raise Hint("No gradient flows back from your loss: detach the pseudo-labels only, not the logits.")
     if not np.isfinite(float(self_training_loss(torch.zeros(4, 3, requires_grad=True), 0.9).detach())):
