@@ -49,6 +49,7 @@ def task_of(name: str, seed: int) -> Task:
     return load_task(name, seed=seed)
 
 
+@functools.lru_cache(maxsize=64)
 def samples_of(name: str, part: str, seed: int, labels: int | None = None) -> Samples:
     """A split as the study sees it: images small and grey, at most `SENTENCES` sentences, with all labels or a few."""
     task = task_of(name, seed)
