@@ -84,11 +84,11 @@ class Study:
         return [dict(zip(names, values, strict=True)) for values in itertools.product(*(self.grid[n] for n in names))]
 
     def read(self, column: str, text: str) -> Value:
-        """The value of a parameter from its text in a file."""
-        found = {str(value): value for value in self.grid[column]}
-        if text not in found:
-            raise KeyError(text)
-        return found[text]
+        """The value of a parameter from its text in a file, where 1.0 may be written as 1."""
+        for value in self.grid[column]:
+            if str(value) == text or (not isinstance(value, str) and _number(text) == value):
+                return value
+        raise KeyError(text)
 
 
 def load(name: str, *, folder: Path | None = None) -> pd.DataFrame:
@@ -448,6 +448,13 @@ def _git(*arguments: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _missing(value: object) -> bool:

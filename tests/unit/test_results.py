@@ -181,3 +181,14 @@ def test_no_name_of_a_host_is_recorded():
     import socket
 
     assert socket.gethostname() not in json.dumps(results.machine())
+
+
+def test_whole_numbers_are_found_again_in_a_grid_of_floats():
+    """A column of 1.0 is written as 1, and read back as an integer."""
+    study = Study("floats", "whole floats", {"x": (0.0, 1.0), "who": ("a", "1")}, dict)
+    assert [study.read("x", text) for text in ("0", "1", "1.0")] == [0.0, 1.0, 1.0]
+    assert study.read("who", "1") == "1"
+    with pytest.raises(KeyError):
+        study.read("x", "2")
+    with pytest.raises(KeyError):
+        study.read("who", "b")

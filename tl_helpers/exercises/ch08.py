@@ -22,7 +22,7 @@ def verdict_of(with_source, without):
     difference = np.mean(with_source) - np.mean(without)
     return "helps" if difference > 0 else "hurts"
 """,
-            caught_by="noise",
+            caught_by="no verdict",
         ),
         Wrong(
             "not paired",
