@@ -3,6 +3,7 @@
 from tl_helpers.data.corruptions import CORRUPTIONS, corrupt
 from tl_helpers.data.domains import DomainPair, TargetLabelsError, Unlabelled, without_labels
 from tl_helpers.data.errors import TaskError, UnreadableImageError
+from tl_helpers.data.glyphs import MetaTask, load_meta_task
 from tl_helpers.data.sources import PACKAGED, load_task
 from tl_helpers.data.splits import nested_subset, split_rows
 from tl_helpers.data.task import Samples, Task, task_from_dataset
@@ -11,6 +12,7 @@ __all__ = [
     "CORRUPTIONS",
     "PACKAGED",
     "DomainPair",
+    "MetaTask",
     "Samples",
     "TargetLabelsError",
     "Task",
@@ -18,6 +20,7 @@ __all__ = [
     "Unlabelled",
     "UnreadableImageError",
     "corrupt",
+    "load_meta_task",
     "load_task",
     "nested_subset",
     "split_rows",

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageFont
 
 from tl_helpers import runtime
 from tl_helpers.data import emoji, sentiment
 from tl_helpers.data.errors import TaskError
+from tl_helpers.data.glyphs import print_of
 from tl_helpers.data.splits import split_rows
 from tl_helpers.data.task import Task, task_from_dataset
 
@@ -199,7 +200,7 @@ def _fonts(seed: int, split: str) -> Task:
             raise TaskError(f"Font {face} of matplotlib cannot be read ({error}). Install matplotlib again.") from None
         for digit in range(10):
             for _ in range(PRINTS):
-                images.append(_print_of(str(digit), font, random))
+                images.append(print_of(str(digit), font, random))
                 labels.append(digit)
                 groups.append(face)
     return _digits(
@@ -214,25 +215,6 @@ def _fonts(seed: int, split: str) -> Task:
         note="A font is a group: the fonts of the test split are not among those of the train split.",
         seed=seed,
     )
-
-
-def _print_of(text: str, font: ImageFont.FreeTypeFont, random: np.random.Generator) -> np.ndarray:
-    """One distorted print in a 28 x 28 frame with MNIST's margin of 4 pixels, light on dark: uint8."""
-    sheet = Image.new("L", (160, 160))
-    ImageDraw.Draw(sheet).text((80, 80), text, font=font, fill=255, anchor="mm")
-    angle, shear, squeeze = random.uniform(-0.2, 0.2), random.uniform(-0.25, 0.25), random.uniform(0.8, 1.2)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = turn @ np.array([[squeeze, shear], [0.0, 1.0]])
-    centre = np.array([80.0, 80.0])
-    shift = centre - matrix @ centre
-    coefficients = (*matrix[0], shift[0], *matrix[1], shift[1])
-    sheet = sheet.transform(sheet.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC)
-    ink = sheet.crop(sheet.getbbox())
-    scale = 20 / max(ink.size)
-    ink = ink.resize([max(1, round(scale * side)) for side in ink.size], Image.Resampling.LANCZOS)
-    frame = Image.new("L", (28, 28))
-    frame.paste(ink, ((28 - ink.width) // 2, (28 - ink.height) // 2))
-    return np.asarray(frame)
 
 
 def _digits(

@@ -29,8 +29,8 @@ def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, 
     name : str
         ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip); ``digit_cnn``
         and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer, which knows
-        *where* a stroke is); or ``timm/NAME`` for any EfficientNet- or ResNet-like model of timm (weights need
-        ``TL_ONLINE=1``).
+        *where* a stroke is); ``conv4`` (smaller still, the network of few-shot learning); or ``timm/NAME`` for any
+        EfficientNet- or ResNet-like model of timm (weights need ``TL_ONLINE=1``).
     pretrained : bool
         With False: the same architecture with random weights.
     seed : int
@@ -143,6 +143,15 @@ def _digit_lenet(pretrained: bool, seed: int) -> Backbone:
     return _digit_network("digit_lenet", make, pretrained, seed)
 
 
+def _conv4(pretrained: bool, seed: int) -> Backbone:
+    """The four equal blocks of few-shot learning (Vinyals et al. 2016), with 32 channels instead of 64."""
+
+    def make() -> dict[str, nn.Module]:
+        return {f"block{number}": _convolution(1 if number == 1 else 32, 32, 3) for number in range(1, 5)}
+
+    return _digit_network("conv4", make, pretrained, seed, dim=32)
+
+
 def _convolution(inputs: int, outputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, width, padding=width // 2, bias=False),
@@ -152,7 +161,9 @@ def _convolution(inputs: int, outputs: int, width: int) -> nn.Sequential:
     )
 
 
-def _digit_network(name: str, make: Callable[[], dict[str, nn.Module]], pretrained: bool, seed: int) -> Backbone:
+def _digit_network(
+    name: str, make: Callable[[], dict[str, nn.Module]], pretrained: bool, seed: int, dim: int = 128
+) -> Backbone:
     if pretrained:
         raise ValueError(f"{name} has no pre-trained weights: pass pretrained=False and train it on a source task.")
     with torch.random.fork_rng(devices=[]):
@@ -161,7 +172,7 @@ def _digit_network(name: str, make: Callable[[], dict[str, nn.Module]], pretrain
     return Backbone(
         name=name,
         stages=stages,
-        dim=128,
+        dim=dim,
         preprocessing=Preprocessing(mean=(0.1307,), std=(0.3081,), size=28),
         licence="MIT",
         source="random weights",
@@ -212,6 +223,7 @@ PACKAGED: dict[str, Callable[[bool, int], Backbone]] = {
     "efficientnet_lite0": _lite0,
     "digit_cnn": _digit_cnn,
     "digit_lenet": _digit_lenet,
+    "conv4": _conv4,
     "minilm": minilm,
 }
 """Backbones that need no network, by name."""
