@@ -1,0 +1,263 @@
+"""Networks trained for episodes: prototypical networks and matching networks, and fine-tuning within one episode."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tl_helpers import cache, features, runtime
+from tl_helpers.data import Samples
+from tl_helpers.fewshot.episodes import Episode, EpisodeSampler, score_episodes
+from tl_helpers.fewshot.heads import matching, nearest_centroid
+from tl_helpers.models import Backbone, Classifier
+from tl_helpers.training import TrainingDiverged
+
+
+def prototypical_logits(support: torch.Tensor, labels: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """Minus the squared distances to the class means, so that softmax gives probabilities (Snell et al. 2017).
+
+    Parameters
+    ----------
+    support : torch.Tensor
+        float, shape (n * k, D).
+    labels : torch.Tensor
+        int64, shape (n * k,), 0 to n - 1.
+    query : torch.Tensor
+        float, shape (m, D).
+
+    Returns
+    -------
+    torch.Tensor, shape (m, n)
+    """
+    targets = functional.one_hot(labels).to(support.dtype)
+    means = targets.T @ support / targets.sum(dim=0)[:, None]
+    return -((query[:, None] - means[None]) ** 2).sum(dim=2)
+
+
+def matching_logits(
+    support: torch.Tensor, labels: torch.Tensor, query: torch.Tensor, *, scale: float = 10.0
+) -> torch.Tensor:
+    """Log-probabilities of a soft nearest neighbour by cosines (Vinyals et al. 2016); shapes as in `prototypical_logits`."""
+    cosines = functional.normalize(query, dim=1) @ functional.normalize(support, dim=1).T
+    votes = (scale * cosines).softmax(dim=1) @ functional.one_hot(labels).to(support.dtype)
+    return (votes + 1e-12).log()
+
+
+LOGITS: dict[str, Callable[..., torch.Tensor]] = {"prototypical": prototypical_logits, "matching": matching_logits}
+"""What an episodic network is trained with, by name."""
+
+HEAD_OF = {"prototypical": nearest_centroid, "matching": matching}
+"""The head that goes with it at test time."""
+
+
+@dataclass(frozen=True)
+class EpisodicRun:
+    """What `train_episodic` did: the loss and the accuracy of each training episode, and validation at checkpoints.
+
+    Attributes
+    ----------
+    losses : numpy.ndarray
+        float, shape (episodes,).
+    validation : tuple of (int, float)
+        Episodes so far and accuracy in %, over episodes of the validation classes.
+    seconds : float
+        Of the training; from the cache if it was computed before.
+    """
+
+    losses: np.ndarray
+    validation: tuple[tuple[int, float], ...]
+    seconds: float
+
+
+def train_episodic(
+    backbone: Backbone,
+    train: Samples,
+    validation: Samples | None = None,
+    *,
+    kind: str = "prototypical",
+    ways: int = 20,
+    shots: int = 5,
+    queries: int = 5,
+    episodes: int = 400,
+    lr: float = 2e-3,
+    checkpoints: int = 4,
+    seed: int = 0,
+    fresh: bool = False,
+) -> EpisodicRun:
+    """Train a backbone so that a simple head on its embeddings answers episodes; the backbone is changed in place.
+
+    Adam, with half a cosine down to 0. The weights with the best validation accuracy are kept (5-way 1-shot over 200
+    episodes of the validation classes), or the last ones without `validation`. A run is stored in the cache and comes from
+    there the next time.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Starts from the weights that it has.
+    train, validation : Samples
+        With disjoint classes; see `tl_helpers.data.load_meta_task`.
+    kind : {"prototypical", "matching"}
+    ways, shots, queries : int
+        Of the training episodes. Snell et al. (2017) train with more ways than they test with.
+    episodes : int
+        1 or more.
+    lr : float
+        At the start.
+    checkpoints : int
+        How often validation is looked at.
+    seed : int
+        Of the episodes.
+    fresh : bool
+        True trains even if the run is in the cache.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, fewer than one episode or checkpoint, a rate that is not above 0, or episodes that the samples
+        are too few for.
+    TrainingDiverged
+        If the loss is no longer finite.
+    """
+    if kind not in LOGITS:
+        raise ValueError(f"Unknown kind {kind!r}: use {', '.join(LOGITS)}.")
+    if episodes < 1 or checkpoints < 1 or not 0 < lr < float("inf"):
+        raise ValueError(f"episodes={episodes}, checkpoints={checkpoints}, lr={lr}: use 1 or more, and a rate above 0.")
+    sampler = EpisodeSampler(train.labels, ways=ways, shots=shots, queries=queries, seed=seed)
+    key = cache.fingerprint(
+        "episodic", backbone, backbone.preprocessing, train.fingerprint, validation.fingerprint if validation else None,
+        kind, ways, shots, queries, episodes, lr, checkpoints, seed, runtime.current().device.type,
+        cache.source_fingerprint(_train, EpisodeSampler, prototypical_logits, matching_logits, Backbone),
+    )  # fmt: skip
+    store = cache.shared("runs")
+    entry = None if fresh else store.recall(key)
+    if entry is None:
+        found = _train(backbone, train, validation, sampler, kind, episodes, lr, checkpoints)
+        store.put(key, found)
+    else:
+        found = entry.tensors
+    facts = {name: found.pop(name) for name in ("losses", "validation", "seconds")}
+    backbone.load_state_dict(found)
+    return EpisodicRun(
+        losses=facts["losses"].numpy(),
+        validation=tuple((int(number), float(accuracy)) for number, accuracy in facts["validation"]),
+        seconds=float(facts["seconds"]),
+    )
+
+
+def _train(
+    backbone: Backbone,
+    train: Samples,
+    validation: Samples | None,
+    sampler: EpisodeSampler,
+    kind: str,
+    episodes: int,
+    lr: float,
+    checkpoints: int,
+) -> dict[str, torch.Tensor]:
+    here = runtime.current()
+    backbone.to(here.device).train()
+    optimizer = torch.optim.Adam(backbone.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, episodes)
+    losses, history, best, kept, seconds = [], [], -1.0, None, 0.0
+    marks = {round(episodes * (k + 1) / checkpoints) for k in range(checkpoints)}
+    for number in runtime.progress(range(1, episodes + 1), total=episodes, what=f"{kind} network on {train.name}"):
+        start = time.perf_counter()
+        episode = sampler[number - 1]
+        support, query = _embedded(backbone, train, episode)
+        labels = torch.from_numpy(episode.support_labels).to(here.device)
+        answers = LOGITS[kind](support, labels, query)
+        loss = functional.cross_entropy(answers, torch.from_numpy(episode.query_labels).to(here.device))
+        losses.append(float(loss.detach()))
+        if not np.isfinite(losses[-1]):
+            raise TrainingDiverged(f"The loss of episode {number} is {losses[-1]}. Lower the learning rate ({lr:g}).")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        seconds += time.perf_counter() - start
+        if number in marks and validation is not None:
+            history.append((number, _validate(backbone, validation, kind)))
+            if history[-1][1] > best:
+                best, kept = history[-1][1], copy.deepcopy(backbone.state_dict())
+            backbone.train()
+    backbone.eval()
+    state = kept or backbone.state_dict()
+    return {
+        **{name: tensor.detach().cpu() for name, tensor in state.items()},
+        "losses": torch.tensor(losses),
+        "validation": torch.tensor(history or np.zeros((0, 2)), dtype=torch.float64),
+        "seconds": torch.tensor(seconds),
+    }
+
+
+def _embedded(backbone: Backbone, samples: Samples, episode: Episode) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings of support and query, from one batch: batch norm sees both."""
+    device = next(backbone.parameters()).device
+    batch = torch.cat([samples.pixels[episode.support], samples.pixels[episode.query]]).to(device)
+    return backbone(backbone.prepare(batch)).split([len(episode.support), len(episode.query)])
+
+
+def _validate(backbone: Backbone, samples: Samples, kind: str) -> float:
+    sampler = EpisodeSampler(samples.labels, ways=5, shots=1, queries=10, seed=1)
+    return score_episodes(HEAD_OF[kind], features.extract(backbone.eval(), samples), sampler, count=200).accuracy
+
+
+def fine_tuned(
+    backbone: Backbone, samples: Samples, episode: Episode, *, steps: int = 20, lr: float = 1e-3, seed: int = 0
+) -> np.ndarray:
+    """Fine-tune a copy of the backbone and a new linear head on an episode's support; scores of its queries.
+
+    Adam on the whole support at once, all layers; batch norm keeps the source's statistics, which a handful of samples
+    cannot replace. The backbone itself stays as it is.
+
+    Parameters
+    ----------
+    steps : int
+        1 or more.
+    lr : float
+        Of all layers; the head's is ten times as high.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (n * q, n).
+    """
+    if steps < 1:
+        raise ValueError(f"steps={steps}: use 1 or more.")
+    device = runtime.current().device
+    model = Classifier(copy.deepcopy(backbone), episode.ways, seed=seed).to(device)
+    model.eval()
+    groups = [{"params": model.backbone.parameters(), "lr": lr}, {"params": model.head.parameters(), "lr": 10 * lr}]
+    optimizer = torch.optim.Adam(groups)
+    x = backbone.prepare(samples.pixels[episode.support].to(device))
+    y = torch.from_numpy(episode.support_labels).to(device)
+    for _ in range(steps):
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.inference_mode():
+        return model(backbone.prepare(samples.pixels[episode.query].to(device))).cpu().numpy()
+
+
+def with_turned_classes(samples: Samples) -> Samples:
+    """Four times as many classes: each also turned by a quarter, a half and three quarters (Santoro et al. 2016).
+
+    For characters, whose turned forms count as other characters; used on meta-training classes only.
+    """
+    return Samples(
+        name=f"{samples.name} turned",
+        pixels=torch.cat([torch.rot90(samples.pixels, turns, dims=(2, 3)) for turns in range(4)]),
+        labels=torch.cat([samples.labels + turns * len(samples.classes) for turns in range(4)]),
+        classes=tuple(f"{name}, {90 * turns}°" for turns in range(4) for name in samples.classes),
+        rows=np.tile(samples.rows, 4),
+        extra={key: np.tile(column, 4) for key, column in samples.extra.items()},
+        pool=samples.pool,
+    )

@@ -1,0 +1,171 @@
+"""SetFit (Tunstall et al. 2022): fine-tune a sentence encoder on pairs of a few labelled sentences, then fit a linear head."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from tl_helpers import runtime
+from tl_helpers.models.text import MINILM_SHA256, minilm_folder
+from tl_helpers.models.weights import checked_bytes
+from tl_helpers.training import TrainingDiverged
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+def sentence_encoder(*, max_tokens: int = 64) -> SentenceTransformer:
+    """The packaged all-MiniLM-L6-v2 as a `sentence_transformers.SentenceTransformer`: the weights of ``minilm``, checked.
+
+    Parameters
+    ----------
+    max_tokens : int
+        Longer sentences are cut off.
+
+    Raises
+    ------
+    WeightsError
+        For a missing or damaged weight file.
+    """
+    from sentence_transformers import SentenceTransformer  # here: this import takes seconds
+
+    checked_bytes(minilm_folder() / "model.safetensors", MINILM_SHA256)
+    encoder = SentenceTransformer(str(minilm_folder()), device=str(runtime.current().device), local_files_only=True)
+    encoder.max_seq_length = max_tokens
+    return encoder
+
+
+def pairs_of(labels: Sequence[int] | np.ndarray, *, count: int, seed: int = 0) -> list[tuple[int, int, float]]:
+    """Pairs of sentences to pull together (1.0: same class) and push apart (0.0), half of each.
+
+    Drawn without repetition as long as there are enough, then from the beginning again.
+
+    Parameters
+    ----------
+    labels : sequence of int
+        Shape (N,).
+    count : int
+        Pairs, 2 or more.
+    seed : int
+
+    Returns
+    -------
+    list of (int, int, float)
+        Positions of two sentences, and the cosine that they should have.
+
+    Raises
+    ------
+    ValueError
+        For one class only, fewer than two samples of every class, or fewer than two pairs.
+    """
+    labels = np.asarray(labels)
+    if count < 2:
+        raise ValueError(f"count={count}: use 2 pairs or more.")
+    if len(np.unique(labels)) < 2:
+        raise ValueError("Only one class: there is nothing to push apart. Give sentences of two classes or more.")
+    every = list(itertools.combinations(range(len(labels)), 2))
+    same = [pair for pair in every if labels[pair[0]] == labels[pair[1]]]
+    if not same:
+        raise ValueError("One sentence a class: there is nothing to pull together. Give two or more of a class.")
+    other = [pair for pair in every if labels[pair[0]] != labels[pair[1]]]
+    random = np.random.default_rng(seed)
+    wanted = {1.0: count - count // 2, 0.0: count // 2}
+    found = []
+    for target, pool in ((1.0, same), (0.0, other)):
+        order: list[int] = []
+        while len(order) < wanted[target]:
+            order += random.permutation(len(pool)).tolist()
+        found += [(*pool[k], target) for k in order[: wanted[target]]]
+    return [found[k] for k in random.permutation(len(found))]
+
+
+def setfit(
+    encoder: SentenceTransformer,
+    texts: Sequence[str],
+    labels: Sequence[int] | np.ndarray,
+    *,
+    iterations: int = 20,
+    batch_size: int = 16,
+    lr: float = 2e-5,
+    warmup: float = 0.1,
+    seed: int = 0,
+) -> list[float]:
+    """Fine-tune a sentence encoder on pairs, in place: the first half of SetFit; the other is a linear head.
+
+    One pass over ``2 * iterations * len(texts)`` pairs with the cosine loss of sentence-transformers, AdamW, a rate that
+    rises and falls linearly: the defaults of Tunstall et al. (2022).
+
+    Parameters
+    ----------
+    encoder : sentence_transformers.SentenceTransformer
+        See `sentence_encoder`.
+    texts : sequence of str
+        The labelled ones, shape (N,).
+    labels : sequence of int
+        Shape (N,).
+    iterations : int
+        Pairs of each kind that a sentence is in, on average, 1 or more.
+    batch_size : int
+        Pairs in a step.
+    lr : float
+        At the peak.
+    warmup : float
+        Share of the steps in which the rate rises.
+    seed : int
+        Of the pairs and of dropout.
+
+    Returns
+    -------
+    list of float
+        The loss of each step.
+
+    Raises
+    ------
+    ValueError
+        For an empty text, labels that do not fit, or what `pairs_of` refuses.
+    TrainingDiverged
+        If the loss is no longer finite.
+    """
+    from sentence_transformers.losses import CosineSimilarityLoss  # here: the import takes seconds
+
+    if len(texts) != len(labels):
+        raise ValueError(f"{len(texts)} texts, but {len(labels)} labels: give one for each.")
+    if iterations < 1 or batch_size < 1 or not 0 < lr < float("inf"):
+        raise ValueError(
+            f"iterations={iterations}, batch_size={batch_size}, lr={lr}: use 1 or more, and a rate above 0."
+        )
+    empty = [number for number, text in enumerate(texts) if not text.strip()]
+    if empty:
+        raise ValueError(f"Text {empty[0]} is empty. Fill it in or leave it out.")
+    pairs = pairs_of(labels, count=2 * iterations * len(texts), seed=seed)
+    batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
+    loss_of = CosineSimilarityLoss(encoder)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=lr)
+    rise = max(1, round(warmup * len(batches)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / rise, (len(batches) - step) / max(1, len(batches) - rise))
+    )
+    losses = []
+    encoder.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for batch in runtime.progress(batches, total=len(batches), what="SetFit pairs"):
+            sides = [encoder.preprocess([texts[pair[side]] for pair in batch]) for side in (0, 1)]
+            moved = [
+                {name: value.to(encoder.device) for name, value in side.items() if torch.is_tensor(value)}
+                for side in sides
+            ]
+            loss = loss_of(moved, torch.tensor([pair[2] for pair in batch], device=encoder.device))
+            losses.append(float(loss.detach()))
+            if not np.isfinite(losses[-1]):
+                raise TrainingDiverged(f"SetFit's loss is {losses[-1]}. Lower the learning rate ({lr:g}).")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    encoder.eval()
+    return losses
