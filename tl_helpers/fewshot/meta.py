@@ -1,0 +1,691 @@
+"""Learning to learn: MAML, first order, ANIL and Reptile, written with `torch.func` on weights that are plain dictionaries.
+
+A `Learner` (body and head) holds no state of its own: `adapt` takes weights and returns others, so one can differentiate
+through it. Chapter 10 writes the core of each method out and compares it with this module.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call, grad, grad_and_value, vmap
+
+from tl_helpers import runtime
+from tl_helpers.fewshot.episodes import Episode
+
+Weights = dict[str, torch.Tensor]
+"""Parameters by name, as `torch.func.functional_call` takes them."""
+
+Method = Literal["MAML", "first order", "ANIL", "Reptile", "ridge"]
+Part = Literal["all", "head", "body"]
+
+CLIP = 10.0
+"""The meta-gradient's largest norm: through several inner steps a rare episode gives a huge one."""
+
+
+# ---- learners --------------------------------------------------------------------------------------------------------
+
+
+class Learner(nn.Module):
+    """A body, from inputs to features, and a linear head on them; made by `mlp` and `small_conv`."""
+
+    def __init__(self, body: nn.Sequential, head: nn.Module) -> None:
+        super().__init__()
+        self.body, self.head = body, head
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Inputs (n, ...) to outputs (n, classes or values)."""
+        return self.head(self.body(x))
+
+
+class BatchStatistics(nn.Module):
+    """Batch normalisation with the statistics of the pictures passed in, at any time; no running averages.
+
+    Written out on purpose: with PyTorch 2.14 the *second* derivative of `torch.nn.functional.batch_norm` under `torch.vmap`
+    is wrong, by about a percent in small networks, and nothing warns of it: finite differences do, in
+    `tests/unit/test_meta.py`. The batching rule's mistake is pytorch/functorch issue 534.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, channels, height, width), each channel standardised over n, height and width."""
+        variance, mean = torch.var_mean(x, dim=(0, 2, 3), keepdim=True, correction=0)
+        return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def mlp(*, hidden: Sequence[int] = (40, 40), inputs: int = 1, outputs: int = 1, seed: int = 0) -> Learner:
+    """A small dense network; 40-40 is the one of MAML's sinusoids (Finn et al. 2017)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers, width = [], inputs
+        for size in hidden:
+            layers.append(nn.Sequential(nn.Linear(width, size), nn.ReLU()))
+            width = size
+        return Learner(nn.Sequential(*layers), nn.Linear(width, outputs))
+
+
+def small_conv(
+    ways: int, *, channels: int = 32, blocks: int = 4, norm: Literal["batch", "group"] = "batch", seed: int = 0
+) -> Learner:
+    """Four blocks of 3 x 3 convolution with stride 2, normalisation and ReLU, then the mean over space and a linear head.
+
+    MAML's Omniglot network (Finn et al. 2017) with fewer channels. ``norm="batch"`` takes the statistics of whatever is
+    passed in together and keeps no running averages, as there: predictions for query samples depend on each other
+    (*transductive*). ``norm="group"`` normalises each picture by itself.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two ways, or an unknown norm.
+    """
+    if ways < 2:
+        raise ValueError(f"ways={ways}: a classifier needs two classes or more.")
+    if norm not in ("batch", "group"):
+        raise ValueError(f"norm={norm!r}: use 'batch' or 'group'.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        stack, width = [], 1
+        for _ in range(blocks):
+            normed = BatchStatistics(channels) if norm == "batch" else nn.GroupNorm(4, channels)
+            stack.append(
+                nn.Sequential(nn.Conv2d(width, channels, 3, stride=2, padding=1, bias=False), normed, nn.ReLU())
+            )
+            width = channels
+        stack.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+        return Learner(nn.Sequential(*stack), nn.Linear(width, ways))
+
+
+def weights_of(model: nn.Module) -> Weights:
+    """A copy of a network's parameters, to start from.
+
+    Raises
+    ------
+    ValueError
+        If the network keeps running averages: they would be changed behind the back of `torch.func`.
+    """
+    if any(getattr(module, "running_mean", None) is not None for module in model.modules()):
+        raise ValueError(
+            "This network keeps running averages (batch normalisation), which a functional call cannot update. "
+            "Use track_running_stats=False, or group normalisation."
+        )
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def stage_features(model: Learner, weights: Weights, x: torch.Tensor) -> dict[str, np.ndarray]:
+    """What each stage of the body gives for x, averaged over space: float arrays (n, channels), and ``output``.
+
+    The numbers to compare before and after adaptation with `tl_helpers.similarity.linear_cka`.
+    """
+    found = {}
+    with torch.no_grad():
+        for number, stage in enumerate(model.body):
+            x = functional_call(stage, _below(weights, f"body.{number}."), (x,))
+            found[f"stage {number + 1}"] = (x.mean(dim=(2, 3)) if x.ndim == 4 else x).numpy()
+        found["output"] = functional_call(model.head, _below(weights, "head."), (x,)).numpy()
+    return found
+
+
+# ---- episodes --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EpisodeBatch:
+    """Several small tasks of the same size: what to learn from, and what to be judged by.
+
+    Attributes
+    ----------
+    support_x, query_x : torch.Tensor
+        float, shapes (T, n, ...) and (T, q, ...) for T tasks.
+    support_y, query_y : torch.Tensor
+        (T, n) and (T, q): int64 classes from 0, or float values (T, n, outputs) for a regression.
+
+    Raises
+    ------
+    ValueError
+        For lengths that do not fit, an empty support or query, a support with one class only, or a query with a class
+        that its support lacks.
+    """
+
+    support_x: torch.Tensor
+    support_y: torch.Tensor
+    query_x: torch.Tensor
+    query_y: torch.Tensor
+
+    def __post_init__(self) -> None:
+        for part, x, y in (("support", self.support_x, self.support_y), ("query", self.query_x, self.query_y)):
+            if x.ndim < 2 or x.shape[:2] != y.shape[:2]:
+                raise ValueError(
+                    f"The {part} holds inputs of shape {tuple(x.shape)} and labels of shape {tuple(y.shape)}: the first two "
+                    "numbers, tasks and samples, must be the same."
+                )
+            if 0 in x.shape[:2]:
+                raise ValueError(f"The {part} is empty, shape {tuple(x.shape)}: give one sample or more of each task.")
+        if len(self.support_x) != len(self.query_x):
+            raise ValueError(
+                f"{len(self.support_x)} tasks in the support, {len(self.query_x)} in the query: give the same."
+            )
+        if self.support_y.is_floating_point():
+            return
+        for number, (known, asked) in enumerate(zip(self.support_y, self.query_y, strict=True)):
+            classes = set(known.tolist())
+            if len(classes) < 2:
+                raise ValueError(
+                    f"Task {number} holds one class only: there is nothing to tell apart. Draw two ways or more."
+                )
+            if unknown := set(asked.tolist()) - classes:
+                raise ValueError(
+                    f"Task {number}: its query asks for class {min(unknown)}, which its support does not show."
+                )
+
+    def __len__(self) -> int:
+        return len(self.support_x)
+
+    def __iter__(self):
+        return iter((self.support_x, self.support_y, self.query_x, self.query_y))
+
+    def take(self, rows: Sequence[int] | slice) -> EpisodeBatch:
+        """Some of the tasks."""
+        return EpisodeBatch(*(part[rows] for part in self))
+
+
+def batch_of(pixels: torch.Tensor, episodes: Sequence[Episode]) -> EpisodeBatch:
+    """Episodes of one data set as tensors.
+
+    Parameters
+    ----------
+    pixels : torch.Tensor
+        float, shape (N, C, H, W): all samples, prepared for the network.
+    episodes : sequence of Episode
+        All of the same size.
+    """
+    if not pixels.is_floating_point():
+        raise ValueError(f"pixels are {pixels.dtype}: turn them into floats first, such as pixels.float() / 255.")
+
+    def rows(what: str) -> torch.Tensor:
+        return torch.as_tensor(np.stack([getattr(episode, what) for episode in episodes]))
+
+    return EpisodeBatch(pixels[rows("support")], rows("support_labels"), pixels[rows("query")], rows("query_labels"))
+
+
+def sinusoids(tasks: int, *, points: int = 10, queries: int = 10, seed: int | Sequence[int] = 0) -> EpisodeBatch:
+    """Sine curves to be continued from a few points (Finn et al. 2017): y = A sin(x - phase).
+
+    A is uniform in [0.1, 5], the phase in [0, pi], x in [-5, 5].
+
+    Parameters
+    ----------
+    tasks, points, queries : int
+        Curves, points to learn from, points to be judged by.
+    seed : int or sequence of int
+
+    Returns
+    -------
+    EpisodeBatch
+        float32, (tasks, points, 1) and (tasks, queries, 1).
+    """
+    if min(tasks, points, queries) < 1:
+        raise ValueError(f"tasks={tasks}, points={points}, queries={queries}: one or more of each.")
+    random = np.random.default_rng(seed)
+    amplitude, phase = random.uniform(0.1, 5, (tasks, 1, 1)), random.uniform(0, np.pi, (tasks, 1, 1))
+    parts = []
+    for count in (points, queries):
+        x = random.uniform(-5, 5, (tasks, count, 1))
+        parts += [x, amplitude * np.sin(x - phase)]
+    return EpisodeBatch(*(torch.tensor(part, dtype=torch.float32) for part in parts))
+
+
+# ---- the inner loop --------------------------------------------------------------------------------------------------
+
+
+def loss_of(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy for classes, mean squared error for values."""
+    if y.is_floating_point():
+        return nn.functional.mse_loss(outputs, y)
+    return nn.functional.cross_entropy(outputs, y)
+
+
+def adapt(
+    model: nn.Module,
+    weights: Weights,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    steps: int,
+    rate: float,
+    part: Part = "all",
+    order: torch.Tensor | None = None,
+) -> Weights:
+    """The inner loop: some steps of gradient descent on one task, from `weights`.
+
+    New weights are returned and none changed, so that this can be differentiated and mapped over tasks.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A `Learner`; any network if `part` is ``"all"``.
+    weights : dict of str to torch.Tensor
+    x, y : torch.Tensor
+        One task's support: (n, ...) and its labels.
+    steps : int
+        0 or more; 0 returns the weights as they are.
+    rate : float
+        Above 0.
+    part : {"all", "head", "body"}
+        What moves; with ``"head"`` the body is computed once only (ANIL, Raghu et al. 2020).
+    order : torch.Tensor, optional
+        int64, shape (steps, batch): which samples each step sees; all of them by default.
+
+    Raises
+    ------
+    ValueError
+        For steps below 0, a rate not above 0, lengths that do not fit, or a part that the network lacks.
+    """
+    _check_inner(steps, rate, part)
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} inputs and {len(y)} labels: give one label for each input.")
+    if part != "all" and not any(name.startswith(f"{part}.") for name in weights):
+        raise ValueError(
+            f"This network has no part named {part!r}: wrap it into Learner(body, head), or adapt all of it."
+        )
+    if part == "head":
+        x, body, weights = _body(model, weights, x), weights, _below(weights, "head.")
+        weights = adapt(model.head, weights, x, y, steps=steps, rate=rate, order=order)
+        return {
+            name: weights.get(name.removeprefix("head."), w) if name.startswith("head.") else w
+            for name, w in body.items()
+        }
+    for step in range(steps):
+        some = slice(None) if order is None else order[step]
+        moving = {name: w for name, w in weights.items() if part == "all" or name.startswith("body.")}
+        fixed = {name: w for name, w in weights.items() if name not in moving}
+        slope = grad(lambda moving, fixed=fixed, some=some: loss_of(_call(model, fixed | moving, x[some]), y[some]))(
+            moving
+        )
+        weights = fixed | {name: w - rate * slope[name] for name, w in moving.items()}
+    return weights
+
+
+def ridge_predict(support: torch.Tensor, y: torch.Tensor, query: torch.Tensor, *, penalty: float = 0.1) -> torch.Tensor:
+    """Ridge regression on features, in closed form and differentiable: the head of R2-D2 (Bertinetto et al. 2019).
+
+    .. math:: W = X^\\top (X X^\\top + \\lambda n I)^{-1} Y
+
+    with a column of ones in X for the offset (penalised like the rest, which a small penalty makes harmless).
+
+    Parameters
+    ----------
+    support, query : torch.Tensor
+        float, shapes (n, D) and (q, D).
+    y : torch.Tensor
+        float, shape (n, outputs).
+    penalty : float
+        Above 0, of the mean squared error.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (q, outputs).
+    """
+    if not penalty > 0:
+        raise ValueError(f"penalty={penalty}: above 0, or few points cannot be solved for.")
+    if len(support) != len(y):
+        raise ValueError(f"{len(support)} support samples and {len(y)} values: give one value for each sample.")
+    ones = support.new_ones
+    x, q = (torch.cat([features, ones(len(features), 1)], dim=1) for features in (support, query))
+    kernel = x @ x.T + penalty * len(x) * torch.eye(len(x), dtype=x.dtype)
+    return q @ x.T @ torch.linalg.solve(kernel, y)
+
+
+# ---- the outer loop --------------------------------------------------------------------------------------------------
+
+
+def meta_gradient(
+    model: nn.Module,
+    weights: Weights,
+    batch: EpisodeBatch,
+    *,
+    method: Method = "MAML",
+    steps: int = 1,
+    rate: float = 0.01,
+    penalty: float = 0.1,
+    vmapped: bool = True,
+    order: torch.Tensor | None = None,
+) -> tuple[Weights, float]:
+    r"""The direction in which the start should *not* go, averaged over tasks, and the mean loss after adaptation.
+
+    With :math:`\theta'` the weights after the inner loop on the support, and L the query's loss:
+
+    - ``"MAML"``: :math:`\nabla_\theta L(\theta'(\theta))`, through the inner loop and so of second order (Finn et al. 2017);
+    - ``"first order"``: :math:`\nabla_{\theta'} L(\theta')`, as if :math:`\theta'` did not depend on :math:`\theta` (same);
+    - ``"ANIL"``: as MAML, but only the head moves in the inner loop (Raghu et al. 2020);
+    - ``"Reptile"``: :math:`\theta - \theta'`, after an inner loop on all samples of the task (Nichol et al. 2018);
+    - ``"ridge"``: through a ridge regression in place of an inner loop (Bertinetto et al. 2019).
+
+    No inner steps (``steps=0``) with MAML is ordinary joint training on all tasks.
+
+    Parameters
+    ----------
+    vmapped : bool
+        All tasks at once with `torch.vmap`, or one after the other; the same numbers up to rounding.
+    order : torch.Tensor, optional
+        Which samples each inner step sees, see `adapt`.
+
+    Returns
+    -------
+    gradient : dict of str to torch.Tensor
+    loss : float
+        Of the queries after adaptation; for Reptile, which has none, of all samples.
+
+    Raises
+    ------
+    ValueError
+        As `adapt`; for an unknown method, or a loss that is NaN or infinite: the training diverged.
+    """
+    if method not in get_args(Method):
+        raise ValueError(f"method={method!r}: use one of {', '.join(map(repr, get_args(Method)))}.")
+    _check_inner(steps, rate)
+    inner = {"steps": steps, "rate": rate, "order": order}
+
+    def through(
+        weights: Weights, sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor, qy: torch.Tensor
+    ) -> torch.Tensor:
+        if method == "ridge":
+            features = _body(model, weights, sx), _body(model, weights, qx)
+            return loss_of(ridge_predict(features[0], sy, features[1], penalty=penalty), qy)
+        adapted = adapt(model, weights, sx, sy, part="head" if method == "ANIL" else "all", **inner)
+        return loss_of(_call(model, adapted, qx), qy)
+
+    def direct(weights: Weights, sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor, qy: torch.Tensor) -> tuple:
+        if method == "first order":
+            adapted = adapt(model, weights, sx, sy, **inner)
+            return grad_and_value(lambda w: loss_of(_call(model, w, qx), qy))(adapted)
+        x, y = torch.cat([sx, qx]), torch.cat([sy, qy])
+        adapted = adapt(model, weights, x, y, **inner)
+        return {name: w - adapted[name] for name, w in weights.items()}, loss_of(_call(model, adapted, x), y)
+
+    tasks = (None, 0, 0, 0, 0)
+    if method in ("first order", "Reptile"):
+        with torch.no_grad():
+            if vmapped:
+                slope, loss = vmap(direct, tasks)(weights, *batch)
+            else:
+                slope, loss = _stacked([direct(weights, *task) for task in zip(*batch, strict=True)])
+            slope, loss = {name: g.mean(dim=0) for name, g in slope.items()}, loss.mean()
+    elif vmapped:
+        slope, loss = grad_and_value(lambda w: vmap(through, tasks)(w, *batch).mean())(weights)
+    else:
+        slope, loss = _stacked([grad_and_value(through)(weights, *task) for task in zip(*batch, strict=True)])
+        slope, loss = {name: g.mean(dim=0) for name, g in slope.items()}, loss.mean()
+    value = float(loss)
+    if not math.isfinite(value) or not all(bool(torch.isfinite(g).all()) for g in slope.values()):
+        raise ValueError(
+            f"The loss after adaptation is {value}, or its gradient is not finite: the training diverged. Lower the inner "
+            f"rate (now {rate:g}) or the outer one, or take fewer inner steps (now {steps})."
+        )
+    return slope, value
+
+
+@dataclass(frozen=True)
+class MetaRecipe:
+    """How to learn a start.
+
+    Attributes
+    ----------
+    method : {"MAML", "first order", "ANIL", "Reptile", "ridge"}
+    inner_steps : int
+        0 or more; 0 is joint training on all tasks.
+    inner_rate : float
+    meta_steps : int
+    outer_rate : float
+        Adam's rate at the start. For Reptile the share of the way to go towards the adapted weights, as in its paper.
+        Both fall to 0 along half a cosine.
+    inner_batch : int, optional
+        Samples that each inner step of Reptile sees, drawn from the task's; all by default.
+    penalty : float
+        Of ``"ridge"``.
+    vmapped : bool
+    """
+
+    method: Method = "MAML"
+    inner_steps: int = 1
+    inner_rate: float = 0.01
+    meta_steps: int = 1000
+    outer_rate: float = 0.001
+    inner_batch: int | None = None
+    penalty: float = 0.1
+    vmapped: bool = True
+
+    def __post_init__(self) -> None:
+        _check_inner(self.inner_steps, self.inner_rate)
+        if self.method not in get_args(Method):
+            raise ValueError(f"method={self.method!r}: use one of {', '.join(map(repr, get_args(Method)))}.")
+        if self.method == "Reptile" and self.inner_steps == 0:
+            raise ValueError("Reptile moves towards the adapted weights: it needs one inner step or more.")
+        if self.meta_steps < 1 or not self.outer_rate > 0:
+            raise ValueError(f"meta_steps={self.meta_steps}, outer_rate={self.outer_rate}: 1 or more, and above 0.")
+
+
+@dataclass(frozen=True)
+class MetaRun:
+    """A learned start.
+
+    Attributes
+    ----------
+    weights : dict of str to torch.Tensor
+        The best on validation where there was one, else the last.
+    losses : numpy.ndarray
+        Shape (meta_steps,): loss after adaptation on each step's tasks.
+    seconds : float
+        Of training, without validation.
+    validation : dict of int to float
+        Score by meta-step; higher is better.
+    """
+
+    weights: Weights
+    losses: np.ndarray
+    seconds: float
+    validation: dict[int, float] = field(default_factory=dict)
+
+
+def meta_train(
+    model: nn.Module,
+    draw: Callable[[int], EpisodeBatch],
+    recipe: MetaRecipe,
+    *,
+    weights: Weights | None = None,
+    validate: Callable[[Weights], float] | None = None,
+    every: int = 100,
+    seed: int = 0,
+) -> MetaRun:
+    """The outer loop: draw tasks, adapt to each, move the start.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Gives the start, and is left as it was.
+    draw : callable
+        The tasks of a meta-step, by its number.
+    recipe : MetaRecipe
+    weights : dict, optional
+        Another start than the model's.
+    validate : callable, optional
+        Score of some weights on validation tasks, higher is better: the best weights are returned.
+    every : int
+        Meta-steps between two validations.
+    seed : int
+        Of the order in which Reptile sees samples.
+
+    Raises
+    ------
+    ValueError
+        As `meta_gradient`, with the step at which the training diverged.
+    """
+    weights = weights_of(model) if weights is None else {name: w.detach().clone() for name, w in weights.items()}
+    generator = torch.Generator().manual_seed(seed)
+    best, best_score, scores, losses, seconds = weights, -math.inf, {}, [], 0.0
+    reptile = recipe.method == "Reptile"
+    leaves = {name: nn.Parameter(w) for name, w in weights.items()}
+    optimizer = (torch.optim.SGD if reptile else torch.optim.Adam)(leaves.values(), lr=recipe.outer_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.meta_steps)
+    for step in runtime.progress(range(recipe.meta_steps), total=recipe.meta_steps, what=recipe.method):
+        start = time.perf_counter()
+        batch, order = draw(step), None
+        if reptile and recipe.inner_batch:
+            samples = batch.support_x.shape[1] + batch.query_x.shape[1]
+            rows = [
+                torch.randperm(samples, generator=generator)[: recipe.inner_batch] for _ in range(recipe.inner_steps)
+            ]
+            order = torch.stack(rows)
+        weights = {name: leaf.detach() for name, leaf in leaves.items()}
+        try:
+            slope, loss = meta_gradient(
+                model,
+                weights,
+                batch,
+                method=recipe.method,
+                steps=recipe.inner_steps,
+                rate=recipe.inner_rate,
+                penalty=recipe.penalty,
+                vmapped=recipe.vmapped,
+                order=order,
+            )
+        except ValueError as error:
+            raise ValueError(f"Meta-step {step}: {error}") from None
+        for name, leaf in leaves.items():
+            leaf.grad = slope[name].detach()
+        if not reptile:
+            nn.utils.clip_grad_norm_(leaves.values(), CLIP)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss)
+        seconds += time.perf_counter() - start
+        if validate is not None and ((step + 1) % every == 0 or step + 1 == recipe.meta_steps):
+            weights = {name: leaf.detach().clone() for name, leaf in leaves.items()}
+            scores[step + 1] = float(validate(weights))
+            if scores[step + 1] > best_score:
+                best, best_score = weights, scores[step + 1]
+    if validate is None:
+        best = {name: leaf.detach().clone() for name, leaf in leaves.items()}
+    return MetaRun(best, np.array(losses), seconds, scores)
+
+
+def adapted_outputs(
+    model: nn.Module,
+    weights: Weights,
+    batch: EpisodeBatch,
+    *,
+    steps: Sequence[int] = (0, 1, 5, 10),
+    rate: float,
+    part: Part = "all",
+    vmapped: bool = True,
+) -> torch.Tensor:
+    """Outputs for the queries after some numbers of inner steps on the support.
+
+    Parameters
+    ----------
+    steps : sequence of int
+        Ascending, 0 or more.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (len(steps), T, q, outputs).
+
+    Raises
+    ------
+    ValueError
+        As `adapt`; for steps that do not ascend, or outputs that are not finite.
+    """
+    steps = list(steps)
+    if not steps or steps != sorted(set(steps)):
+        raise ValueError(f"steps={steps}: give ascending numbers of inner steps, each once.")
+    _check_inner(steps[0], rate, part)
+
+    def one(sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor) -> torch.Tensor:
+        now, done, found = weights, 0, []
+        for step in steps:
+            now, done = adapt(model, now, sx, sy, steps=step - done, rate=rate, part=part), step
+            found.append(_call(model, now, qx))
+        return torch.stack(found)
+
+    parts = batch.support_x, batch.support_y, batch.query_x
+    with torch.no_grad():
+        if vmapped:
+            found = vmap(one, out_dims=1)(*parts)
+        else:
+            found = torch.stack([one(*task) for task in zip(*parts, strict=True)], dim=1)
+    if not bool(torch.isfinite(found).all()):
+        raise ValueError(f"Outputs after {steps[-1]} inner steps are not finite: lower the inner rate (now {rate:g}).")
+    return found
+
+
+def scores_of(outputs: torch.Tensor, query_y: torch.Tensor) -> np.ndarray:
+    """Score of each task: accuracy in % for classes, mean squared error for values.
+
+    Parameters
+    ----------
+    outputs : torch.Tensor
+        Shape (..., T, q, outputs).
+    query_y : torch.Tensor
+        (T, q) or (T, q, outputs).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (..., T).
+    """
+    if query_y.is_floating_point():
+        return ((outputs - query_y) ** 2).mean(dim=(-2, -1)).double().numpy()
+    return 100 * (outputs.argmax(dim=-1) == query_y).double().mean(dim=-1).numpy()
+
+
+def peak_bytes(call: Callable[[], object]) -> int:
+    """The most memory that PyTorch holds at once for what `call` computes, in bytes, without what was there before."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        result = call()
+    del result
+    changes = [e for e in trace.profiler.kineto_results.events() if e.name() == "[memory]"]
+    changes.sort(key=lambda e: e.start_ns())
+    held = np.cumsum([e.nbytes() for e in changes])
+    return int(held.max(initial=0))
+
+
+# ---- small helpers ---------------------------------------------------------------------------------------------------
+
+
+def _check_inner(steps: int, rate: float, part: str = "all") -> None:
+    if steps < 0:
+        raise ValueError(f"{steps} inner steps: 0 or more.")
+    if not rate > 0:
+        raise ValueError(f"inner rate {rate}: above 0.")
+    if part not in get_args(Part):
+        raise ValueError(f"part={part!r}: use 'all', 'head' or 'body'.")
+
+
+def _call(model: nn.Module, weights: Weights, x: torch.Tensor) -> torch.Tensor:
+    return functional_call(model, weights, (x,))
+
+
+def _below(weights: Weights, prefix: str) -> Weights:
+    return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+
+
+def _body(model: Learner, weights: Weights, x: torch.Tensor) -> torch.Tensor:
+    return functional_call(model.body, _below(weights, "body."), (x,))
+
+
+def _stacked(results: list[tuple[Weights, torch.Tensor]]) -> tuple[Weights, torch.Tensor]:
+    slopes, losses = zip(*results, strict=True)
+    return {name: torch.stack([slope[name] for slope in slopes]) for name in slopes[0]}, torch.stack(losses)
