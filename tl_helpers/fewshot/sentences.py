@@ -1,4 +1,4 @@
-"""SetFit (Tunstall et al. 2022): fine-tune a sentence encoder on pairs of a few labelled sentences, then fit a linear head."""
+"""SetFit (Tunstall et al. 2022): fine-tune a sentence encoder on pairs of few labelled sentences, then fit a linear head."""
 
 from __future__ import annotations
 
