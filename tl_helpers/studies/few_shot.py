@@ -213,7 +213,7 @@ CLOTH_METHODS: tuple[str, ...] = (
     "nearest centroid", "cosine centroid", "ridge", "logistic regression", "cosine classifier", FINE_TUNED,
 )  # fmt: skip
 GLYPH_HEADS: tuple[str, ...] = (
-    "nearest centroid", "soft nearest neighbour", "ridge", "logistic regression", "cosine classifier", "refined centroid",
+    "nearest centroid", "soft nearest neighbour", "ridge", "cosine classifier", "refined centroid",
 )  # fmt: skip
 
 STUDIES = (
