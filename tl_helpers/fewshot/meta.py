@@ -629,6 +629,16 @@ def adapted_outputs(
     return found
 
 
+def ridge_outputs(model: Learner, weights: Weights, batch: EpisodeBatch, *, penalty: float = 0.1) -> torch.Tensor:
+    """Outputs (T, q, outputs) for the queries by ridge regression on the body's features; no inner loop."""
+
+    def one(sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor) -> torch.Tensor:
+        return ridge_predict(_body(model, weights, sx), sy, _body(model, weights, qx), penalty=penalty)
+
+    with torch.no_grad():
+        return vmap(one)(batch.support_x, batch.support_y, batch.query_x)
+
+
 def scores_of(outputs: torch.Tensor, query_y: torch.Tensor) -> np.ndarray:
     """Score of each task: accuracy in % for classes, mean squared error for values.
 
