@@ -130,7 +130,7 @@ def setfit(
     TrainingDiverged
         If the loss is no longer finite.
     """
-    from sentence_transformers.losses import CosineSimilarityLoss  # here: the import takes seconds
+    from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss  # here: the import takes seconds
 
     if len(texts) != len(labels):
         raise ValueError(f"{len(texts)} texts, but {len(labels)} labels: give one for each.")
