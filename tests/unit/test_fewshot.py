@@ -311,13 +311,19 @@ def test_fine_tuning_an_episode_learns_and_leaves_the_backbone_alone(shapes):
     backbone = load_backbone("conv4", pretrained=False, seed=0).eval()
     before = copy.deepcopy(backbone.state_dict())
     episode = EpisodeSampler(shapes.labels, ways=3, shots=4, queries=5)[0]
-    few = fewshot.fine_tuned(backbone, shapes, episode, steps=1)
+    few = fewshot.fine_tuned(backbone, shapes, episode, steps=0)
+    with torch.inference_mode():
+        known, asked = (
+            backbone(backbone.prepare(shapes.pixels[rows])).numpy() for rows in (episode.support, episode.query)
+        )
+    answers = fewshot.nearest_centroid(known, episode.support_labels, asked).argmax(axis=1)
+    np.testing.assert_array_equal(few.argmax(axis=1), answers)
     many = fewshot.fine_tuned(backbone, shapes, episode, steps=40)
     assert few.shape == many.shape == (15, 3)
     assert (many.argmax(axis=1) == episode.query_labels).mean() > 0.8
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
-    with pytest.raises(ValueError, match="steps=0"):
-        fewshot.fine_tuned(backbone, shapes, episode, steps=0)
+    with pytest.raises(ValueError, match="steps=-1"):
+        fewshot.fine_tuned(backbone, shapes, episode, steps=-1)
 
 
 def test_turned_classes_are_quarter_turns_of_the_old_ones(shapes):

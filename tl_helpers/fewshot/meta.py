@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call, grad, grad_and_value, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tl_helpers import runtime
 from tl_helpers.fewshot.episodes import Episode
@@ -660,16 +663,38 @@ def scores_of(outputs: torch.Tensor, query_y: torch.Tensor) -> np.ndarray:
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
-    """The most memory that PyTorch holds at once for what `call` computes, in bytes, without what was there before."""
-    from torch.profiler import ProfilerActivity, profile
+    """The most bytes that the tensors made within `call` hold at once; what was there before does not count.
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        result = call()
-    del result
-    changes = [e for e in trace.profiler.kineto_results.events() if e.name() == "[memory]"]
-    changes.sort(key=lambda e: e.start_ns())
-    held = np.cumsum([e.nbytes() for e in changes])
-    return int(held.max(initial=0))
+    Every operation's result is counted until its memory is freed, also below `torch.func`'s transforms.
+    """
+    with _Held() as held:
+        call()
+    return held.peak
+
+
+class _Held(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.peak, self.known = 0, 0, set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        given = {tensor.untyped_storage()._cdata for tensor in tree_leaves(args) if isinstance(tensor, torch.Tensor)}
+        for tensor in tree_leaves(result):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            name, size = storage._cdata, storage.nbytes()
+            if name not in self.known | given:  # a view or a change in place holds nothing new
+                self.known.add(name)
+                self.now += size
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._free, name, size)
+        return result
+
+    def _free(self, name: int, size: int) -> None:
+        self.known.discard(name)
+        self.now -= size
 
 
 # ---- small helpers ---------------------------------------------------------------------------------------------------
