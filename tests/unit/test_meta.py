@@ -342,6 +342,14 @@ def test_features_of_each_stage():
         np.testing.assert_allclose(found["output"], model(x).numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_bytes_held_at_once():
+    assert meta.peak_bytes(lambda: torch.zeros(1000)) == 4000
+    assert meta.peak_bytes(lambda: [torch.zeros(1000).sum() for _ in range(5)]) == 4020  # freed in between
+    assert meta.peak_bytes(lambda: torch.zeros(1000).add_(1).view(10, 100)) == 4000  # a view holds nothing
+    kept = torch.zeros(10_000)
+    assert meta.peak_bytes(lambda: kept.add_(1)) == 0
+
+
 def test_second_order_needs_more_memory():
     model, batch = meta.mlp(), meta.sinusoids(25, seed=0)
     weights = meta.weights_of(model)

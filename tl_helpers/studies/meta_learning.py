@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import time
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
+from tl_helpers import cache
 from tl_helpers.claims import interval
 from tl_helpers.data import load_meta_task
 from tl_helpers.fewshot import EpisodeSampler, meta, prototypical_logits
@@ -274,19 +274,27 @@ SINES = {
 """How each start is learned; joint training is MAML without an inner step."""
 
 
-def train_sines(
-    method: str, points: int, seed: int, *, meta_steps: int = SINE_STEPS
-) -> tuple[meta.Learner, meta.MetaRun]:
-    """Meta-training of the 40-40 network on sinusoids with some support points; `SCRATCH` is left untrained."""
+def train_sines(method: str, points: int, seed: int, *, fresh: bool = False) -> tuple[meta.Learner, meta.MetaRun]:
+    """Meta-training of the 40-40 network on sinusoids with some support points; `SCRATCH` is left untrained.
+
+    A run is stored in the cache and comes from there the next time, unless it is to be `fresh`.
+    """
     model = meta.mlp(seed=seed)
     if method == SCRATCH:
         return model, meta.MetaRun(meta.weights_of(model), np.zeros(0), 0.0)
-    recipe = dataclasses.replace(SINES[method], meta_steps=meta_steps)
+    recipe = SINES[method]
 
     def draw(step: int) -> meta.EpisodeBatch:
         return meta.sinusoids(SINE_TASKS, points=points, seed=[seed, step])
 
-    return model, meta.meta_train(model, draw, recipe, seed=seed)
+    def train() -> dict[str, torch.Tensor]:
+        run = meta.meta_train(model, draw, recipe, seed=seed)
+        return {**run.weights, "losses": torch.tensor(run.losses), "seconds": torch.tensor(run.seconds)}
+
+    key = cache.fingerprint("sines", model, recipe, points, seed, SINE_TASKS, cache.source_fingerprint(meta))
+    found = train() if fresh else cache.shared("runs").compute(key, train)
+    losses, seconds = found.pop("losses").numpy(), float(found.pop("seconds"))
+    return model, meta.MetaRun(found, losses, seconds)
 
 
 def sine_errors(
@@ -336,7 +344,7 @@ def meta_sines_cell(method: str, points: int, seed: int) -> dict[str, float]:
         and ``accuracy``: the share of variance explained after the last step, in % (0 where it is negative), on validation
         and test curves; ``test_rate``, ``train_seconds``.
     """
-    model, run = train_sines(method, points, seed)
+    model, run = train_sines(method, points, seed, fresh=True)
     rate = sine_rate(model, run.weights, method, points, seed)
 
     def explained(curves: meta.EpisodeBatch, errors: np.ndarray) -> float:
