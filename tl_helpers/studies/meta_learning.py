@@ -267,7 +267,7 @@ SINES = {
     JOINT: meta.MetaRecipe("MAML", 0, 0.01, meta_steps=SINE_STEPS, outer_rate=0.01),
     "MAML": meta.MetaRecipe("MAML", 1, 0.01, meta_steps=SINE_STEPS, outer_rate=0.01),
     "first order": meta.MetaRecipe("first order", 1, 0.01, meta_steps=SINE_STEPS, outer_rate=0.01),
-    "Reptile": meta.MetaRecipe("Reptile", 10, 0.02, meta_steps=SINE_STEPS, outer_rate=1.0, inner_batch=10),
+    "Reptile": meta.MetaRecipe("Reptile", 10, 0.01, meta_steps=SINE_STEPS, outer_rate=1.0, inner_batch=10),
     "ANIL": meta.MetaRecipe("ANIL", 1, 0.01, meta_steps=SINE_STEPS, outer_rate=0.01),
     RIDGE: meta.MetaRecipe("ridge", 0, 0.01, meta_steps=SINE_STEPS, outer_rate=0.01),
 }
