@@ -5,7 +5,7 @@ computes are the same thing. Chapters read the results with `tl_helpers.results.
 """
 
 from tl_helpers.results import Study
-from tl_helpers.studies import adaptation, few_shot, fine_tuning, transfer
+from tl_helpers.studies import adaptation, few_shot, fine_tuning, meta_learning, transfer
 from tl_helpers.studies.adaptation import (
     METHODS,
     STRENGTHS,
@@ -37,7 +37,14 @@ from tl_helpers.studies.fine_tuning import (
 from tl_helpers.studies.transfer import IMAGES, NOTHING, TEXTS, proportions_cell, samples_of, task_of, transfer_cell
 
 STUDIES: dict[str, Study] = {
-    study.name: study for study in (*fine_tuning.STUDIES, *adaptation.STUDIES, *transfer.STUDIES, *few_shot.STUDIES)
+    study.name: study
+    for study in (
+        *fine_tuning.STUDIES,
+        *adaptation.STUDIES,
+        *transfer.STUDIES,
+        *few_shot.STUDIES,
+        *meta_learning.STUDIES,
+    )
 }
 """All studies by name."""
 
