@@ -1,0 +1,161 @@
+"""One interface for every zero-shot classifier: samples and names go into one space, the nearest name is the answer."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.models._meta import _IMAGENET_CATEGORIES
+
+from tl_helpers import features, runtime
+from tl_helpers.data import Samples
+from tl_helpers.models import load_backbone, load_imagenet_classifier
+from tl_helpers.training.scoring import softmax
+from tl_helpers.zeroshot.labels import PLAIN, check_names, embed_labels, embed_texts, fill, unit
+from tl_helpers.zeroshot.maps import LinearMap, conse
+from tl_helpers.zeroshot.scores import cosine
+
+IMAGENET_NAMES: tuple[str, ...] = tuple(_IMAGENET_CATEGORIES)
+"""Names of the thousand classes, in the order of the classifier's outputs."""
+
+CLIP = "openai/clip-vit-base-patch32"
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """Two functions into one space, and that is all a zero-shot classifier is.
+
+    Attributes
+    ----------
+    name : str
+    embed_samples : callable
+        `Samples` of length N to a float array (N, d).
+    embed_names : callable
+        L names and a template to a float array (L, d).
+    """
+
+    name: str
+    embed_samples: Callable[[Samples], np.ndarray]
+    embed_names: Callable[[Sequence[str], str | Sequence[str]], np.ndarray]
+
+    def scores(self, samples: Samples, names: Sequence[str], template: str | Sequence[str] = PLAIN) -> np.ndarray:
+        """Cosines of samples and names: float64, shape (N, L).
+
+        Raises
+        ------
+        ValueError
+            For names that cannot be labels (see `check_names`), NaN, or spaces that do not fit.
+        """
+        return cosine(self.embed_samples(samples), self.embed_names(check_names(names), template))
+
+    def predict(self, samples: Samples, names: Sequence[str], template: str | Sequence[str] = PLAIN) -> np.ndarray:
+        """Which name is nearest: int, shape (N,)."""
+        return self.scores(samples, names, template).argmax(axis=1)
+
+
+def nearest_text() -> ZeroShot:
+    """Sentences and label descriptions by one encoder, all-MiniLM-L6-v2."""
+    return ZeroShot("nearest label", lambda samples: embed_texts(samples.texts), embed_labels)
+
+
+def by_conse(*, top: int = 10) -> ZeroShot:
+    """Images by the names of the ImageNet classes that they look like (`conse`); nothing is trained."""
+    return ZeroShot(
+        "ConSE", lambda samples: conse(imagenet_probabilities(samples), imagenet_labels(), top=top), embed_labels
+    )
+
+
+def by_map(mapping: LinearMap, *, name: str = "learned map") -> ZeroShot:
+    """Images by a map from the features of EfficientNet-Lite0 (1,280 wide) to names: see `ridge_map`, `ranking_map`."""
+    return ZeroShot(name, lambda samples: mapping(features.extract(_lite0(), samples)), embed_labels)
+
+
+def by_clip(source: str | Path = CLIP) -> ZeroShot:
+    """CLIP (Radford et al. 2021) from the hub, or from a folder with its files: images and names trained together.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        A name on the hub (needs ``TL_ONLINE=1``), or a local folder with ``config.json``, safetensors weights and the
+        processor's files.
+
+    Raises
+    ------
+    RuntimeError
+        For a name on the hub while offline.
+    """
+    local = Path(source).is_dir()
+    if not local:
+        runtime.require_online(f"The weights of {source}")
+    from transformers import CLIPModel, CLIPProcessor  # here: this import takes seconds
+
+    model = CLIPModel.from_pretrained(source, use_safetensors=True, local_files_only=local)
+    return from_clip(model, CLIPProcessor.from_pretrained(source, local_files_only=local))
+
+
+def from_clip(model: Any, processor: Any) -> ZeroShot:
+    """A `transformers.CLIPModel` and its processor behind the same interface."""
+    device = runtime.current().device
+    model = model.eval().to(device)
+
+    def run(call: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> np.ndarray:
+        found = call(**{name: tensor.to(device) for name, tensor in inputs.items()})
+        tensor = found if isinstance(found, torch.Tensor) else found.pooler_output  # transformers 5 returns a record
+        return tensor.float().cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_samples(samples: Samples) -> np.ndarray:
+        parts = []
+        for start in range(0, len(samples), BATCH):
+            pixels = samples.pixels[start : start + BATCH].expand(-1, 3, -1, -1)
+            images = [Image.fromarray(image) for image in pixels.permute(0, 2, 3, 1).numpy()]
+            inputs = processor(images=images, return_tensors="pt")
+            parts.append(run(model.get_image_features, {"pixel_values": inputs["pixel_values"]}))
+        return unit(np.concatenate(parts))
+
+    @torch.inference_mode()
+    def embed_names(names: Sequence[str], templates: str | Sequence[str]) -> np.ndarray:
+        total = 0.0
+        for template in [templates] if isinstance(templates, str) else templates:
+            inputs = processor(text=fill(template, names), return_tensors="pt", padding=True, truncation=True)
+            wanted = {key: inputs[key] for key in ("input_ids", "attention_mask")}
+            total = total + unit(run(model.get_text_features, wanted))
+        return unit(total)
+
+    return ZeroShot("CLIP", embed_samples, embed_names)
+
+
+def imagenet_probabilities(samples: Samples) -> np.ndarray:
+    """What the ImageNet classifier answers, from the cached features: float64, shape (N, 1000)."""
+    return probabilities_of(features.extract(_lite0(), samples))
+
+
+def probabilities_of(x: np.ndarray) -> np.ndarray:
+    """ImageNet probabilities (N, 1000) from features of EfficientNet-Lite0 (N, 1280): its last linear layer, and softmax."""
+    head = _imagenet_head()
+    if x.ndim != 2 or x.shape[1] != head.in_features:
+        raise ValueError(f"features have shape {x.shape}; the ImageNet head takes (N, {head.in_features}).")
+    with torch.inference_mode():
+        return softmax(head(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))).numpy())
+
+
+def imagenet_labels(template: str = PLAIN) -> np.ndarray:
+    """Embeddings of the names of the ImageNet classes: float32, shape (1000, 384), of length 1."""
+    return embed_texts(fill(template, IMAGENET_NAMES))
+
+
+@functools.lru_cache(maxsize=1)
+def _lite0() -> Any:
+    return load_backbone("efficientnet_lite0")
+
+
+@functools.lru_cache(maxsize=1)
+def _imagenet_head() -> torch.nn.Linear:
+    return load_imagenet_classifier().get_classifier()

@@ -1,0 +1,205 @@
+"""From images to the space of names: ConSE needs no training, the maps are learned on the concepts that are seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from tl_helpers.zeroshot.labels import check_embeddings, unit
+
+
+def conse(probabilities: np.ndarray, labels: np.ndarray, *, top: int = 10) -> np.ndarray:
+    """Convex combination of the embeddings of the most probable source classes: ConSE (Norouzi et al. 2014), equation 3.
+
+    Parameters
+    ----------
+    probabilities : numpy.ndarray
+        float, shape (N, S): what a classifier of S source classes answers.
+    labels : numpy.ndarray
+        float, shape (S, d): embeddings of the source classes' names.
+    top : int
+        How many classes take part (T in the paper), from 1 to S.
+
+    Returns
+    -------
+    float array, shape (N, d)
+        Not of length 1: a cosine does not mind.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN, rows that are no probabilities, or `top` out of range.
+    """
+    check_embeddings(probabilities, what="probabilities")
+    check_embeddings(labels, what="labels of the source")
+    if probabilities.shape[1] != len(labels):
+        raise ValueError(f"probabilities of {probabilities.shape[1]} source classes, but embeddings of {len(labels)}.")
+    if probabilities.min() < 0 or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+        raise ValueError("these are no probabilities (rows do not sum to 1): apply a softmax to logits first.")
+    if not 1 <= top <= len(labels):
+        raise ValueError(f"top={top}: from 1 to {len(labels)}, the number of source classes.")
+    kept = np.argpartition(-probabilities, top - 1, axis=1)[:, :top]
+    weights = np.take_along_axis(probabilities, kept, axis=1)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    return np.einsum("nt,ntd->nd", weights, labels[kept])
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """``(x - centre) @ weight + shift``: features (N, p) into another space, (N, d).
+
+    Attributes
+    ----------
+    weight : numpy.ndarray
+        float64, shape (p, d).
+    centre, shift : numpy.ndarray
+        float64, shapes (p,) and (d,).
+    """
+
+    weight: np.ndarray
+    centre: np.ndarray
+    shift: np.ndarray
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """float64, shape (N, d); a ValueError for NaN or another width than in training."""
+        check_embeddings(x, what="features")
+        if x.shape[1] != len(self.centre):
+            raise ValueError(f"features are {x.shape[1]} wide; this map was trained on {len(self.centre)}.")
+        return (np.asarray(x, dtype=float) - self.centre) @ self.weight + self.shift
+
+
+def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> LinearMap:
+    r"""The linear map with the least squared error, its weights held small: ridge regression in closed form.
+
+    .. math:: W = (X^\top X + \lambda I)^{-1} X^\top T, \qquad \lambda = \mathrm{strength} \cdot \tfrac1N \sum_i \|x_i\|^2
+
+    with X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that it
+    means the same for any backbone. As in Romera-Paredes and Torr (2015). With names as `x` and features as `targets` it is
+    the map of Shigeto et al. (2015), which goes the other way.
+
+    Parameters
+    ----------
+    x, targets : numpy.ndarray
+        float, shapes (N, p) and (N, d): for each training sample, its features and the embedding of its name.
+    strength : float
+        Above 0.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, fewer than two samples, NaN, or a strength of 0 or less.
+    """
+    x, targets = _pairs(x, targets)
+    if not strength > 0:
+        raise ValueError(f"strength={strength}: ridge regression needs one above 0.")
+    centre, shift = x.mean(axis=0), targets.mean(axis=0)
+    x, targets = x - centre, targets - shift
+    penalty = strength * np.mean(np.sum(x**2, axis=1))
+    n, p = x.shape
+    if n < p:  # the same solution from an (N, N) system
+        weight = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(n), targets)
+    else:
+        weight = np.linalg.solve(x.T @ x + penalty * np.eye(p), x.T @ targets)
+    return LinearMap(weight, centre, shift)
+
+
+def ranking_loss(mapped: torch.Tensor, labels: torch.Tensor, own: torch.Tensor, *, margin: float) -> torch.Tensor:
+    r"""Hinge rank loss of DeViSE (Frome et al. 2013), equation 1, mean over samples.
+
+    .. math:: \sum_{j \neq y} \max\left(0,\; m - t_y \cdot v + t_j \cdot v\right)
+
+    Parameters
+    ----------
+    mapped : torch.Tensor
+        Images in the space of names (v), float, shape (N, d).
+    labels : torch.Tensor
+        Embeddings of all training names (t), of length 1, shape (L, d).
+    own : torch.Tensor
+        int64, shape (N,): which name is each image's own (y).
+    margin : float
+    """
+    products = mapped @ labels.T
+    right = products.gather(1, own[:, None])
+    hinges = (margin - right + products).clamp_min(0)
+    return (hinges.sum(dim=1) - margin).mean()  # the own name adds exactly the margin
+
+
+def ranking_map(
+    x: np.ndarray,
+    labels: np.ndarray,
+    own: np.ndarray,
+    *,
+    margin: float = 0.4,
+    steps: int = 150,
+    lr: float = 3e-3,
+    decay: float = 0.0,
+    batch: int = 128,
+    seed: int = 0,
+) -> LinearMap:
+    """A linear map trained so that an image lies nearer to its own name than to any other, by a margin: DeViSE.
+
+    Frome et al. (2013), with all training names as the wrong ones instead of a random part, Adam instead of
+    Adagrad, and mapped images brought to length 1, so that the margin is one of cosines.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        float, shape (N, p): features.
+    labels : numpy.ndarray
+        float, shape (L, d): embeddings of the training names.
+    own : numpy.ndarray
+        int, shape (N,): which name is each sample's own.
+    margin : float
+        Of cosines, above 0.
+    steps, batch : int
+    lr, decay : float
+        Of AdamW.
+    seed : int
+        Of the starting weights and the batches.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN, names out of range, fewer than two names, or a margin of 0 or less.
+    """
+    own = np.asarray(own)
+    if np.ndim(labels) != 2 or len(labels) < 2:
+        raise ValueError(f"label embeddings have shape {np.shape(labels)}: a ranking needs two names or more.")
+    if not margin > 0:
+        raise ValueError(f"margin={margin}: without one above 0, all images on one point would have no loss.")
+    if len(own) and not 0 <= own.min() <= own.max() < len(labels):
+        raise ValueError(f"own names run from {own.min()} to {own.max()}, but there are {len(labels)} embeddings.")
+    check_embeddings(labels, what="label embeddings")
+    x, _ = _pairs(x, labels[own])
+    centre = x.mean(axis=0)
+    scale = float(np.sqrt(np.mean(np.sum((x - centre) ** 2, axis=1)))) or 1.0
+    inputs = torch.from_numpy((x - centre) / scale).float()
+    names, own = torch.from_numpy(unit(np.asarray(labels))).float(), torch.from_numpy(own).long()
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(x.shape[1], names.shape[1], generator=generator) / x.shape[1] ** 0.5
+    weight, shift = nn.Parameter(start), nn.Parameter(torch.zeros(names.shape[1]))
+    optimiser = torch.optim.AdamW([weight, shift], lr=lr, weight_decay=decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        chosen = torch.randint(len(inputs), (min(batch, len(inputs)),), generator=generator)
+        mapped = nn.functional.normalize(inputs[chosen] @ weight + shift, dim=1)
+        optimiser.zero_grad()
+        ranking_loss(mapped, names, own[chosen], margin=margin).backward()
+        optimiser.step()
+        schedule.step()
+    return LinearMap(weight.detach().double().numpy() / scale, centre, shift.detach().double().numpy())
+
+
+def _pairs(x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    check_embeddings(x, what="features")
+    check_embeddings(targets, what="targets")
+    if len(x) != len(targets):
+        raise ValueError(
+            f"{len(x)} samples but {len(targets)} targets: give the embedding of its name for each sample."
+        )
+    if len(x) < 2:
+        raise ValueError("one sample: a map needs two or more.")
+    return np.asarray(x, dtype=float), np.asarray(targets, dtype=float)
