@@ -405,3 +405,15 @@ def test_setfit_refuses_what_cannot_be():
             fewshot.setfit(encoder, texts, labels)
     with pytest.raises(ValueError, match="rate above 0"):
         fewshot.setfit(encoder, ["a", "b", "c"], [0, 0, 1], lr=-1)
+
+
+def test_the_first_shots_stay_when_more_are_drawn():
+    from tl_helpers.studies.few_shot import drawn
+
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], 9))
+    few, many = drawn(labels, 2, seed=3), drawn(labels, 5, seed=3)
+    assert set(few) < set(many)
+    np.testing.assert_array_equal(np.bincount(labels[many]), [5, 5, 5])
+    assert set(drawn(labels, 2, seed=4)) != set(few)
+    with pytest.raises(ValueError, match="10 shots, but class 0 has 9"):
+        drawn(labels, 10, seed=3)
