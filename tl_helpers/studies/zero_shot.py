@@ -76,8 +76,6 @@ class Concepts:
     ----------
     names, categories, codes : numpy.ndarray
         str, shape (1884,).
-    embeddings : numpy.ndarray
-        Of the names, float32, shape (1884, 384), of length 1.
     pool : numpy.ndarray
         int, rows: the first concept of each family, without flags.
     everything : numpy.ndarray
@@ -87,7 +85,6 @@ class Concepts:
     names: np.ndarray
     categories: np.ndarray
     codes: np.ndarray
-    embeddings: np.ndarray
     pool: np.ndarray
     everything: np.ndarray
 
@@ -104,10 +101,15 @@ def concepts() -> Concepts:
         names=names,
         categories=categories,
         codes=codes,
-        embeddings=zeroshot.embed_texts(list(names)),
         pool=first[categories[first] != "Flags"],
         everything=np.sort(np.unique(names, return_index=True)[1]),
     )
+
+
+@functools.lru_cache(maxsize=1)
+def name_embeddings() -> np.ndarray:
+    """Of all names: float32, shape (1884, 384), of length 1."""
+    return zeroshot.embed_texts(list(concepts().names))
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,9 @@ def make_scorer(
     method: str, source: str, rows: np.ndarray, setting: float, *, size: int, layer: str, seed: int
 ) -> Scorer:
     """Train on the drawings in `rows`; the scorer takes an artist, rows of drawings and rows of names: (N, L)."""
-    known = concepts()
-    names = known.embeddings
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}: one of {', '.join(METHODS)}.")
+    names = name_embeddings()
     if method == "ConSE":
         labels = zeroshot.imagenet_labels()
         return lambda artist, n, of: zeroshot.cosine(
@@ -195,23 +198,17 @@ def make_scorer(
     if method == "ranking":
         own = np.arange(len(rows))
         to_names = zeroshot.ranking_map(x[rows], names[rows], own, margin=setting, seed=seed)
-    elif method in ("ridge", "ridge + CSLS"):
-        to_names = zeroshot.ridge_map(x[rows], names[rows], strength=setting)
     else:
-        raise ValueError(f"method={method!r}: one of {', '.join(METHODS)}.")
+        to_names = zeroshot.ridge_map(x[rows], names[rows], strength=setting)
 
     def score(artist: str, n: np.ndarray, of: np.ndarray) -> np.ndarray:
         similarities = zeroshot.cosine(to_names(image_features(artist, size, layer)[n]), names[of])
-        if method == "ridge":
+        if method != "ridge + CSLS":
             return similarities
         bank = zeroshot.cosine(
             to_names(x[rows]), names[of]
         )  # hubs are looked for with training drawings, not test ones
-        return (
-            zeroshot.csls(similarities, bank, k=min(10, len(rows), len(of)))
-            if method == "ridge + CSLS"
-            else similarities
-        )
+        return zeroshot.csls(similarities, bank, k=min(10, len(rows), len(of)))
 
     return score
 

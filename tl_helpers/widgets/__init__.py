@@ -1,4 +1,5 @@
-"""Live controls that also answer in the static book: `explore` for any grid of runs, `FreezeExplorer` for the freeze line.
+"""Live controls that also answer in the static book: `explore` for any grid of runs, `FreezeExplorer` for the freeze line,
+`label_box` for class names that the reader types.
 
 With a Python kernel they compute the chosen setting anew; with no kernel and no network the same sliders move through the
 recorded runs. Every chapter shows one; what they draw is in `_widgets/*.js`.
@@ -6,5 +7,6 @@ recorded runs. Every chapter shows one; what they draw is in `_widgets/*.js`.
 
 from tl_helpers.widgets.freeze import FreezeExplorer, FreezeView
 from tl_helpers.widgets.grid import Explorer, GridView, explore, grid_of
+from tl_helpers.widgets.labels import LabelBox, label_box
 
-__all__ = ["Explorer", "FreezeExplorer", "FreezeView", "GridView", "explore", "grid_of"]
+__all__ = ["Explorer", "FreezeExplorer", "FreezeView", "GridView", "LabelBox", "explore", "grid_of", "label_box"]
