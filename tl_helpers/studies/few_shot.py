@@ -214,7 +214,7 @@ def _enlarged(samples: Samples) -> Samples:
 
 
 CLOTH_METHODS: tuple[str, ...] = (
-    "nearest centroid", "cosine centroid", "ridge", "logistic regression", FINE_TUNED,
+    "nearest centroid", "cosine centroid", "ridge", "logistic regression", "cosine classifier", FINE_TUNED,
 )  # fmt: skip
 GLYPH_HEADS: tuple[str, ...] = (
     "nearest centroid", "soft nearest neighbour", "ridge", "refined centroid",
