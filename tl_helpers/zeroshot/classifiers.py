@@ -72,9 +72,22 @@ def by_conse(*, top: int = 10) -> ZeroShot:
     )
 
 
-def by_map(mapping: LinearMap, *, name: str = "learned map") -> ZeroShot:
-    """Images by a map from the features of EfficientNet-Lite0 (1,280 wide) to names: see `ridge_map`, `ranking_map`."""
-    return ZeroShot(name, lambda samples: mapping(features.extract(_lite0(), samples)), embed_labels)
+def by_map(
+    mapping: LinearMap, embed: Callable[[Samples], np.ndarray] | None = None, *, name: str = "learned map"
+) -> ZeroShot:
+    """Images by a learned map to names: see `ridge_map`, `ranking_map`.
+
+    Parameters
+    ----------
+    mapping : LinearMap
+    embed : callable
+        `Samples` to the features that the map was trained on, (N, p); by default those of EfficientNet-Lite0 (1,280 wide).
+    """
+
+    def mapped(samples: Samples) -> np.ndarray:
+        return mapping(features.extract(_lite0(), samples) if embed is None else embed(samples))
+
+    return ZeroShot(name, mapped, embed_labels)
 
 
 def by_clip(source: str | Path = CLIP) -> ZeroShot:

@@ -77,8 +77,8 @@ def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> L
     .. math:: W = (X^\top X + \lambda I)^{-1} X^\top T, \qquad \lambda = \mathrm{strength} \cdot \tfrac1N \sum_i \|x_i\|^2
 
     with X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that it
-    means the same for any backbone. As in Romera-Paredes and Torr (2015). With names as `x` and features as `targets` it is
-    the map of Shigeto et al. (2015), which goes the other way.
+    means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from names to
+    images, which makes fewer hubs: Shigeto et al. (2015) compare the two.
 
     Parameters
     ----------
@@ -141,8 +141,7 @@ def ranking_map(
 ) -> LinearMap:
     """A linear map trained so that an image lies nearer to its own name than to any other, by a margin: DeViSE.
 
-    Frome et al. (2013), with all training names as the wrong ones instead of a random part, Adam instead of
-    Adagrad, and mapped images brought to length 1, so that the margin is one of cosines.
+    Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW, and mapped images brought to length 1, so that the margin is one of cosines.
 
     Parameters
     ----------
