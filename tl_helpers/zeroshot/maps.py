@@ -141,7 +141,8 @@ def ranking_map(
 ) -> LinearMap:
     """A linear map trained so that an image lies nearer to its own name than to any other, by a margin: DeViSE.
 
-    Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW, and mapped images brought to length 1, so that the margin is one of cosines.
+    Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW, and mapped images brought to
+    length 1, so that the margin is one of cosines.
 
     Parameters
     ----------
