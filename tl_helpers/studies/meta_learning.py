@@ -33,7 +33,7 @@ RATES = {"MAML": (0.4, 0.01), "first order": (0.4, 0.01), "ANIL": (0.4, 0.01), "
 
 RIVALS = ("prototypical network", "prototypical network, 5 x longer", "classifier of all classes")
 LONGER = 5
-"""About what MAML with five inner steps takes in time, against a prototypical network with as many meta-steps."""
+"""So that the prototypical network gets no less time than MAML, whose meta-steps are slow."""
 
 
 @functools.lru_cache(maxsize=3)
