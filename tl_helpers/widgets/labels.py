@@ -23,6 +23,9 @@ NEEDS_KERNEL = (
 )
 PICTURE = 96  # pixels on the screen
 
+# Own ink and paper: legible whatever the theme puts behind it.
+_PAPER = "background:#FFFFFF;color:#1A1A1A;padding:.4em .8em;max-width:46em"
+
 
 class LabelBox(ipywidgets.VBox):
     """A text area for names, a choice of examples, and the names ranked for the example; made by `label_box`.
@@ -141,7 +144,7 @@ class LabelBox(ipywidgets.VBox):
             if len(ranked) < count
             else f"all {count} names, nearest first"
         )
-        return f"<div>{head}<table><caption>{caption}</caption>{rows}</table></div>"
+        return f'<div style="{_PAPER}">{head}<table><caption>{caption}</caption>{rows}</table></div>'
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
