@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def sentence_encoder(*, max_tokens: int = 64) -> SentenceTransformer:
-    """The packaged all-MiniLM-L6-v2 as a `sentence_transformers.SentenceTransformer`: the weights of ``minilm``, checked.
+    """The packaged all-MiniLM-L6-v2 as a `SentenceTransformer`: the weights of ``minilm``, checked.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def setfit(
 
     Parameters
     ----------
-    encoder : sentence_transformers.SentenceTransformer
+    encoder : SentenceTransformer
         See `sentence_encoder`.
     texts : sequence of str
         The labelled ones, shape (N,).

@@ -74,7 +74,8 @@ class LinearMap:
 def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> LinearMap:
     r"""The linear map with the least squared error, its weights held small: ridge regression in closed form.
 
-    .. math:: W = (X^\top X + \lambda I)^{-1} X^\top T, \qquad \lambda = \mathrm{strength} \cdot \tfrac1N \sum_i \|x_i\|^2
+    .. math:: W = (X^\top X + \lambda I)^{-1} X^\top T
+    .. math:: \lambda = \mathrm{strength} \cdot \tfrac1N \sum_i \|x_i\|^2
 
     with X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that it
     means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from names to
