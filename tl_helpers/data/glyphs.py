@@ -161,7 +161,7 @@ def _glyphs() -> MetaTask:
         modality="image",
         domain="printed characters, 28 x 28",
         splits=splits,
-        licence="SIL Open Font Licence or Apache 2.0 (packages fontpkg-*); DejaVu and STIX: free font licences, included in matplotlib",
+        licence="SIL Open Font Licence or Apache 2.0 (packages fontpkg-*); DejaVu and STIX: free licences, see matplotlib",
         citation="Google Fonts; matplotlib's fonts (Hunter 2007)",
         source="characters of ten scripts printed in the fonts of matplotlib and of fontpkg packages, a little distorted",
         note="Splits are by script. Characters that look alike in print, such as Latin A and Greek Alpha, are one class.",
