@@ -167,3 +167,22 @@ def test_every_registered_exercise_is_fast_on_an_open_answer_and_has_distinct_mi
         assert time.perf_counter() - start < 1
         names = [w.name for w in found.wrong]
         assert len(names) == len(set(names))
+
+
+def test_an_error_that_is_asked_for_counts_and_others_are_the_readers_own(monkeypatch):
+    monkeypatch.setattr(checking, "_EXERCISES", dict(exercises.registered()))
+
+    @exercises.exercise("careful", wrong=[WRONG])
+    def judge(answer):
+        if not checking.refuses(lambda: answer(-1)):
+            raise Hint("Refuse negative numbers.")
+
+    def refusing(x):
+        raise ValueError("negative")
+
+    def stumbling(x):
+        raise KeyError("oops")
+
+    assert exercises.check("careful", refusing).passed
+    assert "Refuse negative numbers" in exercises.check("careful", lambda x: 2 * x).message
+    assert "KeyError" in exercises.check("careful", stumbling).message

@@ -235,3 +235,14 @@ def leaves_global_generator(call: Callable[[], Any]) -> bool:
     call()
     after = np.random.get_state()
     return bool(np.array_equal(before, after[1])) and position == after[2]
+
+
+def refuses(call: Callable[[], Any], error: type[Exception] = ValueError) -> bool:
+    """Whether the reader's function, called by `call`, raises this kind of error; other errors go on as the reader's own."""
+    try:
+        call()
+    except _AnswerRaised as raised:
+        if isinstance(raised.__cause__, error):
+            return True
+        raise
+    return False
