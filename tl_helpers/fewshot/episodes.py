@@ -55,8 +55,6 @@ class EpisodeSampler:
     ways, shots, queries : int
         n classes, k support and q query samples of each.
     seed : int
-    classes : sequence of int, optional
-        Draw from these classes only.
 
     Raises
     ------
@@ -72,7 +70,6 @@ class EpisodeSampler:
         shots: int,
         queries: int,
         seed: int = 0,
-        classes: Sequence[int] | None = None,
     ) -> None:
         labels = np.asarray(labels)
         if labels.ndim != 1 or not len(labels):
@@ -80,7 +77,7 @@ class EpisodeSampler:
         for name, value, least in (("ways", ways, 2), ("shots", shots, 1), ("queries", queries, 1)):
             if value < least:
                 raise ValueError(f"{name}={value}: an episode needs {least} or more.")
-        present = np.unique(labels) if classes is None else np.unique(classes)
+        present = np.unique(labels)
         if len(present) < ways:
             raise ValueError(f"{ways} ways, but there {_are(len(present))} to draw from. Ask for fewer ways.")
         self.members = {int(name): np.flatnonzero(labels == name) for name in present}
@@ -128,9 +125,7 @@ class EpisodeScore:
         return f"{self.accuracy:.1f} ± {self.half_width:.1f} % over {len(self.episodes)} episodes"
 
 
-def score_episodes(
-    head: Head, features: np.ndarray, sampler: EpisodeSampler, *, count: int = 600, start: int = 0
-) -> EpisodeScore:
+def score_episodes(head: Head, features: np.ndarray, sampler: EpisodeSampler, *, count: int = 600) -> EpisodeScore:
     """How often a head is right on the queries of many episodes of one data set's features.
 
     Parameters
@@ -142,8 +137,6 @@ def score_episodes(
     sampler : EpisodeSampler
     count : int
         Episodes, two or more. The field reports 600 or more.
-    start : int
-        Number of the first one.
 
     Raises
     ------
@@ -153,17 +146,13 @@ def score_episodes(
     features = np.asarray(features)
     if not np.isfinite(features).all():
         raise ValueError("The features hold NaN or infinity. Did the training of the backbone diverge?")
-    return score_with(
-        lambda e: head(features[e.support], e.support_labels, features[e.query]), sampler, count=count, start=start
-    )
+    return score_with(lambda e: head(features[e.support], e.support_labels, features[e.query]), sampler, count=count)
 
 
-def score_with(
-    answer: Callable[[Episode], np.ndarray], sampler: EpisodeSampler, *, count: int = 600, start: int = 0
-) -> EpisodeScore:
+def score_with(answer: Callable[[Episode], np.ndarray], sampler: EpisodeSampler, *, count: int = 600) -> EpisodeScore:
     """The same for whatever answers an episode: a function of an episode that returns scores (n * q, n)."""
     right = []
-    episodes = sampler.take(count, start=start)
+    episodes = sampler.take(count)
     for episode in runtime.progress(episodes, total=count, what="episodes"):
         right.append(100 * float((answer(episode).argmax(axis=1) == episode.query_labels).mean()))
     mean, low, _ = interval(right)
