@@ -44,6 +44,9 @@ class Run:
         Names code, data, configuration and seed; equal keys mean the same run.
     device, precision : str
     threads : int
+    retention : list of dict
+        What was left of a source task along the way: ``step`` (0: before the first), ``epoch`` (a fraction) and ``accuracy``
+        in %; empty unless `fit` was asked to measure it.
     reused : bool
         True where the run was read from the store instead of computed.
     """
@@ -60,6 +63,7 @@ class Run:
     device: str
     precision: str
     threads: int
+    retention: list[dict[str, float]] = field(default_factory=list)
     reused: bool = False
 
     def as_dict(self) -> dict:
@@ -127,7 +131,10 @@ class Ledger:
 
     def frame(self, kind: str = "run") -> pd.DataFrame:
         """The records of one kind as a table; nested fields become columns such as ``metrics.accuracy``."""
-        records = [{key: value for key, value in row.items() if key != "history"} for row in self.records(kind)]
+        records = [
+            {key: value for key, value in row.items() if key not in ("history", "retention")}
+            for row in self.records(kind)
+        ]
         return pd.json_normalize(records, max_level=1)
 
 

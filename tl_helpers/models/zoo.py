@@ -29,8 +29,9 @@ def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, 
     name : str
         ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip); ``digit_cnn``
         and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer, which knows
-        *where* a stroke is); ``conv4`` (smaller still, the network of few-shot learning); or ``timm/NAME`` for any
-        EfficientNet- or ResNet-like model of timm (weights need ``TL_ONLINE=1``).
+        *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning); ``conv4`` (smaller
+        still, the network of few-shot learning); or ``timm/NAME`` for any EfficientNet- or ResNet-like model of timm
+        (weights need ``TL_ONLINE=1``).
     pretrained : bool
         With False: the same architecture with random weights.
     seed : int
@@ -143,6 +144,18 @@ def _digit_lenet(pretrained: bool, seed: int) -> Backbone:
     return _digit_network("digit_lenet", make, pretrained, seed)
 
 
+def _digit_mlp(pretrained: bool, seed: int) -> Backbone:
+    """Two hidden layers of 400, as in van de Ven and Tolias (2019) and Hsu et al. (2018) for Split MNIST."""
+
+    def make() -> dict[str, nn.Module]:
+        return {
+            "hidden1": nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 400), nn.ReLU()),
+            "hidden2": nn.Sequential(nn.Linear(400, 400), nn.ReLU()),
+        }
+
+    return _digit_network("digit_mlp", make, pretrained, seed, dim=400)
+
+
 def _conv4(pretrained: bool, seed: int) -> Backbone:
     """The four equal blocks of few-shot learning (Vinyals et al. 2016), with 32 channels instead of 64."""
 
@@ -223,6 +236,7 @@ PACKAGED: dict[str, Callable[[bool, int], Backbone]] = {
     "efficientnet_lite0": _lite0,
     "digit_cnn": _digit_cnn,
     "digit_lenet": _digit_lenet,
+    "digit_mlp": _digit_mlp,
     "conv4": _conv4,
     "minilm": minilm,
 }

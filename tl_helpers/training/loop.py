@@ -28,9 +28,11 @@ from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier
 from tl_helpers.models.backbone import join
 from tl_helpers.training import alignment as alignments
+from tl_helpers.training import plugin as plugins
 from tl_helpers.training import recipe as recipes
 from tl_helpers.training import scoring
 from tl_helpers.training.alignment import Alignment
+from tl_helpers.training.plugin import Plugin, Retention, Step
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
 
 CHECKPOINT_EVERY = 10.0
@@ -40,6 +42,9 @@ AHEAD = 8
 """Batches whose activations are computed together, ahead of training on them."""
 
 _COMPUTED: set[str] = set()  # runs of this process: ``TL_FRESH`` asks for each once, not for each call
+
+PLUGIN = "plugin."
+"""In front of the names of a plugin's tensors in a stored run."""
 
 Report = Callable[[dict[str, float]], bool | None]
 
@@ -56,6 +61,8 @@ def fit(
     *,
     seed: int = 0,
     align: Alignment | None = None,
+    plugin: Plugin | None = None,
+    retention: Retention | None = None,
     name: str = "",
     fresh: bool | None = None,
     on_epoch: Report | None = None,
@@ -77,6 +84,10 @@ def fit(
     align : Alignment, optional
         Domain adaptation: each step also takes a batch of the target, without labels, and adds this loss. Its weights
         (a discriminator's) are trained along at the head's rate.
+    plugin : Plugin, optional
+        A strategy against forgetting; see `tl_helpers.continual`. Not together with `align`, and in one process only.
+    retention : Retention, optional
+        Measure along the way how much of a source task is left.
     name : str
         For the ledger, such as "fine-tuning".
     fresh : bool, optional
@@ -105,14 +116,25 @@ def fit(
     _check_inputs(model, train, validation, recipe)
     if align is not None:
         align.check(train)
+    if plugin is not None:
+        if align is not None:
+            raise ValueError("align and plugin both ask for a second batch in each step: use one of them.")
+        if accelerate.PartialState().num_processes > 1:
+            raise ValueError("A plugin changes gradients between the steps, which works in one process only.")
+        plugin.check(train)
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
-    key = run_key(model, train, validation, recipe, seed, cached, align)
+    key = run_key(model, train, validation, recipe, seed, cached, align, plugin, retention)
+    if plugin is not None:
+        plugin.begin(model, train)
     here = runtime.current()
     store = cache.shared("runs", limit_bytes=3 * cache.GIB)
     again = (here.fresh and key not in _COMPUTED) if fresh is None else fresh
     stored = None if again else store.get(key)
     cache.TALLY["runs", "computed" if stored is None else "reused"] += 1
     if stored is not None:
+        if plugin is not None:
+            known = {n.removeprefix(PLUGIN): t for n, t in stored.tensors.items() if n.startswith(PLUGIN)}
+            plugin.load_state_dict(known)
         model.load_state_dict(stored.tensors, strict=False)
         model.eval()
         ledger.SESSION[0].saved_seconds += stored.record["seconds"]
@@ -125,9 +147,11 @@ def fit(
     facts = {"name": name, "task": train.name, "seed": seed, "config": dataclasses.asdict(recipe), "key": key}
     if align is not None:
         facts["config"] |= {"align": align.settings}
+    if plugin is not None:
+        facts["config"] |= {"plugin": plugin.settings}
     start = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     history: list[dict[str, float]] = []
-    loop = _Loop(model, train, validation, recipe, seed, key, history, start, cached, align)
+    loop = _Loop(model, train, validation, recipe, seed, key, history, start, cached, align, plugin, retention)
     try:
         kept, stopped = loop.run(on_epoch, on_step)
     except (KeyboardInterrupt, TrainingDiverged) as error:
@@ -140,6 +164,7 @@ def fit(
         **facts,
         metrics={n.removeprefix("validation_"): v for n, v in kept.items() if n.startswith("validation_")},
         history=history,
+        retention=loop.measured,
         seconds=loop.seconds,
         trainable=freezing.count_trainable(model),
         device=here.device.type,
@@ -151,6 +176,8 @@ def fit(
         if not stopped:
             _COMPUTED.add(key)
             trained = {n: t for n, t in model.state_dict().items() if not torch.equal(t.cpu(), start[n])}
+            if plugin is not None:
+                trained |= {f"{PLUGIN}{n}": t for n, t in plugin.state_dict().items()}
             store.put(key, trained, run.as_dict())
         cache.shared("checkpoints").drop(key)
     return run
@@ -164,6 +191,8 @@ def run_key(
     seed: int,
     cached: bool = True,
     align: Alignment | None = None,
+    plugin: Plugin | None = None,
+    retention: Retention | None = None,
 ) -> str:
     """Names a run by everything that its numbers depend on: code, versions, weights, data, recipe, seed, device."""
     here = runtime.current()
@@ -171,7 +200,15 @@ def run_key(
     return cache.fingerprint(
         "run",
         cache.source_fingerprint(
-            sys.modules[__name__], alignments, recipes, scoring.logits_of, freezing, models.backbone, activations, views
+            sys.modules[__name__],
+            alignments,
+            plugins,
+            recipes,
+            scoring.logits_of,
+            freezing,
+            models.backbone,
+            activations,
+            views,
         ),
         runtime.versions(),
         model,
@@ -186,6 +223,8 @@ def run_key(
         here.precision("training"),
         here.precision("inference"),
         [] if align is None else align.key(),
+        [] if plugin is None else plugin.key(),
+        [] if retention is None else retention.key(),
     )
 
 
@@ -204,8 +243,12 @@ class _Loop:
         start: dict[str, torch.Tensor],
         cached: bool,
         align: Alignment | None = None,
+        plugin: Plugin | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self.model, self.train, self.validation, self.recipe, self.align = model, train, validation, recipe, align
+        self.plugin, self.retention, self.measured = plugin, retention, []
+        self.second = align.target if align is not None else plugin.rehearsal if plugin is not None else None
         self.seed, self.key, self.history, self.start, self.cached = seed, key, history, start, cached
         self.here = runtime.current()
         self.seconds = 0.0
@@ -230,12 +273,14 @@ class _Loop:
             worker_init_fn=runtime.seed_worker,
         )
         groups = freezing.parameter_groups(model, recipe.lr, decay=recipe.layer_decay, weight_decay=recipe.weight_decay)
-        pulled, align = self._pulled(), self.align
+        pulled, align, plugin = self._pulled(), self.align, self.plugin
+        if plugin is not None:
+            plugin.to(here.device)
         if align is not None:
             align.to(here.device)
             groups.append({"params": list(align.parameters()), "lr": recipe.lr, "weight_decay": recipe.weight_decay})
         optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=here.device.type in ("cpu", "cuda"))
-        above = _Above(model, align)
+        above = _Above(model, align, plugin)
         net, optimizer, loader = accelerator.prepare(above, optimizer, loader)
         steps = recipe.epochs * len(loader)
         peaks = [group["lr"] for group in optimizer.param_groups]
@@ -243,8 +288,11 @@ class _Loop:
         best, best_state = None, None
         saved = _resume(self.key, above, optimizer)
         if saved:
-            history[:] = saved["history"]
+            history[:], self.measured = saved["history"], saved["retention"]
             best, best_state, self.seconds = saved["best"], saved["best_state"], history[-1]["seconds"]
+        elif self.retention is not None:
+            model.to(here.device)
+            self._measure(0, len(loader))
         last_saved, stopped = time.perf_counter(), False
 
         for epoch in range(len(history), recipe.epochs):
@@ -268,21 +316,38 @@ class _Loop:
                     group["lr"] = peak * rate
                 positions = positions.cpu()
                 x = source(positions, turns[positions]).to(here.device)
-                if align is not None:
+                again, again_positions = None, None
+                if self.second is not None:
                     turn = step * accelerator.num_processes + accelerator.process_index
-                    x = join([x, self._target_batch(turn, depth)])
+                    again, again_positions = self._second_batch(turn, depth)
+                if align is not None:
+                    x = join([x, again])
                 with here.autocast("training"):
                     logits, further = net(x, depth, len(positions), step / steps)
-                loss = self._loss(logits.float(), positions)
+                logits = logits.float()
+                loss = self._loss(logits, positions)
                 if align is not None:
                     loss = loss + further
                     aside.append(align.facts)
+                now = None
+                if plugin is not None:
+                    targets = self.targets[positions].to(logits.device)
+                    now = Step(model, x, depth, positions, targets, logits, step / steps, again, again_positions)
+                    with here.autocast("training"):
+                        more = plugin.loss(now)
+                    loss = loss if more is None else loss + more
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 if recipe.l2_sp:
                     _pull(pulled, recipe.l2_sp)
+                if plugin is not None:
+                    plugin.adjust(now)
                 optimizer.step()
+                if plugin is not None:
+                    plugin.after(now)
                 losses.append(loss.detach())
+                if self.retention is not None and self.retention.due(step + 1, len(loader)):
+                    began += self._measure(step + 1, len(loader))
                 if on_step is not None and on_step(
                     {
                         "epoch": epoch + 1,
@@ -317,12 +382,22 @@ class _Loop:
                 stopped = True
                 break
             if time.perf_counter() - last_saved >= CHECKPOINT_EVERY and epoch + 1 < recipe.epochs:
-                _save(self.key, above, optimizer, {"history": history, "best": best, "best_state": best_state})
+                _save(self.key, above, optimizer, self._progress(best, best_state))
                 last_saved = time.perf_counter()
 
         if recipe.keep == "best":
             model.load_state_dict(best_state)
         return (best if recipe.keep == "best" else history[-1]), stopped
+
+    def _measure(self, step: int, steps_in_epoch: int) -> float:
+        """Notes the source's accuracy after so many steps; returns the seconds that took."""
+        began = time.perf_counter()
+        accuracy = self.retention.accuracy(self.model)
+        self.measured.append({"step": step, "epoch": step / steps_in_epoch, "accuracy": accuracy})
+        return time.perf_counter() - began
+
+    def _progress(self, best: dict | None, best_state: dict | None) -> dict:
+        return {"history": self.history, "retention": self.measured, "best": best, "best_state": best_state}
 
     def plan(self, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Order of the samples in an epoch, and the exact view of each sample: int64, shape (N,) both."""
@@ -336,15 +411,15 @@ class _Loop:
             logits = self.model.above(x, depth)
         return self._loss(logits.float(), positions)
 
-    def _source(self, depth: int, *, target: bool = False) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def _source(self, depth: int, *, second: bool = False) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """Where an epoch's inputs come from: the freeze line, or images if nothing is frozen or each view is new."""
-        samples = self.align.target if target else self.train
+        samples = self.second if second else self.train
         if depth and self.recipe.augment != "crops":
-            if (depth, target) not in self._sources:
+            if (depth, second) not in self._sources:
                 many = views.VIEWS if self.recipe.augment == "flips" else 1
                 line = Line(self.model.backbone, depth, samples, views=many, keep=self.cached)
-                self._sources[depth, target] = line
-            return self._sources[depth, target]
+                self._sources[depth, second] = line
+            return self._sources[depth, second]
 
         def from_images(positions: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
             pixels = samples.pixels[positions]
@@ -355,19 +430,27 @@ class _Loop:
 
         return from_images
 
-    def _target_batch(self, turn: int, depth: int) -> torch.Tensor:
-        """The `turn`-th batch of the target, which is gone through again and again, each time in another order."""
-        samples, seed = self.align.target, self.seed + 1
+    def _second_batch(self, turn: int, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The `turn`-th batch of the target (of an alignment) or of the rehearsal samples (of a plugin).
+
+        They are gone through again and again, each time in another order. Returns inputs and positions.
+        """
+        samples, seed = self.second, self.seed + 1
         batches = _Batches(len(samples), self.recipe.batch_size, seed)
         again, number = divmod(turn, len(batches))
         positions = batches.order(again)[number * batches.batch_size : (number + 1) * batches.batch_size]
         turns = _turns(len(samples), self.recipe.augment, seed, again)
-        return self._source(depth, target=True)(positions, turns[positions]).to(self.here.device)
+        return self._source(depth, second=True)(positions, turns[positions]).to(self.here.device), positions
 
     def _loss(self, logits: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy, averaged over the batch with the samples' weights."""
+        """Cross-entropy among the answers allowed, averaged over the batch with the samples' weights."""
         targets = self.targets[positions].to(logits.device)
         smoothing = self.recipe.label_smoothing
+        allowed = None if self.plugin is None else self.plugin.allowed(positions)
+        if allowed is not None:
+            if smoothing:
+                raise ValueError("label_smoothing spreads over all answers, and this plugin allows only some: use 0.")
+            logits = logits.masked_fill(~allowed.to(logits.device), -math.inf)
         if self.sample_weights is None:
             return nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
         each = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
@@ -397,9 +480,9 @@ class _Above(nn.Module):
     alignment's loss.
     """
 
-    def __init__(self, model: Classifier, align: Alignment | None) -> None:
+    def __init__(self, model: Classifier, align: Alignment | None, plugin: Plugin | None) -> None:
         super().__init__()
-        self.model, self.align = model, align
+        self.model, self.align, self.plugin = model, align, plugin  # the plugin's buffers are checkpointed along
 
     def forward(
         self, x: torch.Tensor, depth: int, sources: int, progress: float

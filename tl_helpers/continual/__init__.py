@@ -1,0 +1,60 @@
+"""Catastrophic forgetting and continual learning: streams of tasks, strategies against forgetting, and their metrics.
+
+stream = split_stream(load_task("mnist5k"), "class")
+outcome = run_stream(stream, Replay(size=200), make_model, Recipe(epochs=20, lr=1e-3), seed=0)
+outcome.matrix, outcome.average_accuracy, outcome.forgetting
+"""
+
+from tl_helpers.continual.buffer import Buffer
+from tl_helpers.continual.fisher import ESTIMATES, fisher_diagonal
+from tl_helpers.continual.losses import distillation_loss, masked_cross_entropy
+from tl_helpers.continual.metrics import average_accuracy, backward_transfer, forgetting, forward_transfer
+from tl_helpers.continual.strategies import AGEM, EWC, L2SP, SI, GDumb, Joint, LwF, Naive, OnlineEWC, Replay
+from tl_helpers.continual.strategies.agem import correction
+from tl_helpers.continual.strategy import Outcome, Strategy, run_stream
+from tl_helpers.continual.streams import (
+    SCENARIOS,
+    Experience,
+    Stream,
+    domain_stream,
+    permuted_stream,
+    rotated_stream,
+    split_stream,
+    together,
+)
+from tl_helpers.continual.weights import quadratic_penalty
+
+__all__ = [
+    "AGEM",
+    "ESTIMATES",
+    "EWC",
+    "L2SP",
+    "SCENARIOS",
+    "SI",
+    "Buffer",
+    "Experience",
+    "GDumb",
+    "Joint",
+    "LwF",
+    "Naive",
+    "OnlineEWC",
+    "Outcome",
+    "Replay",
+    "Strategy",
+    "Stream",
+    "average_accuracy",
+    "backward_transfer",
+    "correction",
+    "distillation_loss",
+    "domain_stream",
+    "fisher_diagonal",
+    "forgetting",
+    "forward_transfer",
+    "masked_cross_entropy",
+    "permuted_stream",
+    "quadratic_penalty",
+    "rotated_stream",
+    "run_stream",
+    "split_stream",
+    "together",
+]

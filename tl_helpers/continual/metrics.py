@@ -1,0 +1,75 @@
+r"""Metrics of continual learning, all from one matrix: :math:`R_{i,j}` is the accuracy on experience j after learning i.
+
+Rows and columns are in the order of the stream, in %; a method that sees everything at once fills in its rows, too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def average_accuracy(matrix: np.ndarray) -> float:
+    """Mean accuracy over all experiences after the last (Lopez-Paz and Ranzato 2017, ACC): the mean of the last row.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray
+        float, shape (T, T), in %.
+    """
+    return float(_checked(matrix)[-1].mean())
+
+
+def forgetting(matrix: np.ndarray) -> float:
+    r"""How far each experience but the last has fallen below its best, on average (Chaudhry et al. 2018), in points.
+
+    .. math:: \frac{1}{T-1} \sum_{j<T} \left( \max_{j \le i < T} R_{i,j} - R_{T,j} \right)
+
+    0 for a stream of one experience; negative if everything got better. The maximum is over the rows from an experience's
+    own on and before the last.
+    """
+    matrix = _checked(matrix)
+    last = len(matrix) - 1
+    if last == 0:
+        return 0.0
+    return float(np.mean([matrix[j:last, j].max() - matrix[last, j] for j in range(last)]))
+
+
+def backward_transfer(matrix: np.ndarray) -> float:
+    r"""What later learning did to earlier experiences (Lopez-Paz and Ranzato 2017), in points; negative: it hurt.
+
+    .. math:: \frac{1}{T-1} \sum_{j<T} \left( R_{T,j} - R_{j,j} \right)
+    """
+    matrix = _checked(matrix)
+    last = len(matrix) - 1
+    if last == 0:
+        return 0.0
+    return float(np.mean([matrix[last, j] - matrix[j, j] for j in range(last)]))
+
+
+def forward_transfer(matrix: np.ndarray, baseline: np.ndarray) -> float:
+    r"""What earlier experiences did for later ones before these were learned (Lopez-Paz and Ranzato 2017), in points.
+
+    .. math:: \frac{1}{T-1} \sum_{j>1} \left( R_{j-1,j} - b_j \right)
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray
+        float, shape (T, T), in %.
+    baseline : numpy.ndarray
+        float, shape (T,): accuracy of the untrained model on each experience, in %.
+    """
+    matrix, baseline = _checked(matrix), np.asarray(baseline, dtype=float)
+    if baseline.shape != (len(matrix),):
+        raise ValueError(f"baseline of shape {baseline.shape} for {len(matrix)} experiences: one value for each.")
+    if len(matrix) == 1:
+        return 0.0
+    return float(np.mean([matrix[j - 1, j] - baseline[j] for j in range(1, len(matrix))]))
+
+
+def _checked(matrix: np.ndarray) -> np.ndarray:
+    matrix = np.asarray(matrix, dtype=float)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
+        raise ValueError(f"An accuracy matrix has as many rows (after learning) as columns (on); got {matrix.shape}.")
+    if not np.isfinite(matrix).all():
+        raise ValueError("NaN or infinity in the accuracy matrix: was every experience scored after every other?")
+    return matrix

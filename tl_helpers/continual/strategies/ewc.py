@@ -1,0 +1,63 @@
+"""Elastic weight consolidation: weights that mattered to earlier experiences are held back by springs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tl_helpers.continual import fisher, weights
+from tl_helpers.continual.fisher import Estimate, fisher_diagonal, inputs_of
+from tl_helpers.continual.strategy import Strategy
+from tl_helpers.models import Classifier
+from tl_helpers.training import Step
+
+
+class EWC(Strategy):
+    r"""EWC (Kirkpatrick et al. 2017): one quadratic penalty for each earlier experience.
+
+    .. math:: \frac{\lambda}{2} \sum_{t < now} \sum_i F_{t,i} \left(\theta_i - \theta^*_{t,i}\right)^2
+
+    Parameters
+    ----------
+    strength : float
+        :math:`\lambda`, 0 or more. Depends on the estimate and the scale of the loss: nothing to copy from a paper.
+    estimate : {"exact", "sampled", "empirical", "batch"}
+        Which Fisher diagonal; see `tl_helpers.continual.fisher`.
+    most : int
+        Training samples that the Fisher information is computed on, at most.
+    """
+
+    name = "EWC"
+    uses = (weights, fisher)
+
+    def __init__(self, strength: float = 1000.0, *, estimate: Estimate = "exact", most: int = 200) -> None:
+        if not 0 <= strength < float("inf"):
+            raise ValueError(f"strength={strength}: 0 or more.")
+        super().__init__(strength=strength, estimate=estimate, most=most)
+        self.strength, self.estimate, self.most = strength, estimate, most
+        self.register_buffer("importance", torch.zeros(0, 0))
+        self.register_buffer("anchors", torch.zeros(0, 0))
+
+    def penalty(self, model: Classifier) -> torch.Tensor:
+        """What the gradient is taken of, a scalar."""
+        now = weights.flat(weights.trained(model))
+        return self.strength * weights.quadratic_penalty(now, self.importance, self.anchors)
+
+    def adjust(self, step: Step) -> None:
+        if len(self.importance):
+            now = weights.flat(weights.trained(step.model))
+            weights.add_to_gradients(step.model, self.strength * weights.pull(now, self.importance, self.anchors))
+
+    def end(self, model: Classifier) -> None:
+        found, now = self.measured(model), weights.flat(weights.trained(model))
+        kept = len(self.importance) > 0
+        self.importance = torch.cat([self.importance, found[None]]) if kept else found[None]
+        self.anchors = torch.cat([self.anchors, now[None]]) if kept else now[None]
+
+    def measured(self, model: Classifier) -> torch.Tensor:
+        """The Fisher diagonal on (some of) the experience's training samples: float32, shape (P,)."""
+        samples = self.stream[self.now].train
+        some = samples.take(np.random.default_rng(self.seed).permutation(len(samples))[: self.most])
+        allowed = self.stream.allowed(self.now, some.extra["experience"])
+        x = inputs_of(model, some)
+        return fisher_diagonal(model, x, some.labels, allowed, estimate=self.estimate, seed=self.seed)

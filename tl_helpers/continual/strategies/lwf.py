@@ -1,0 +1,56 @@
+"""Learning without forgetting: keep the old answers, on the new samples."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from tl_helpers.continual import losses
+from tl_helpers.continual.losses import distillation_loss
+from tl_helpers.continual.strategy import Strategy
+from tl_helpers.data import Samples
+from tl_helpers.models import Classifier
+from tl_helpers.training import Step
+
+
+class LwF(Strategy):
+    r"""Learning without forgetting (Li and Hoiem 2017): distil the model of before into the one being trained.
+
+    The teacher answers on the *new* experience's samples, so nothing of the old ones is kept. Each group of outputs that was
+    trained together is distilled by itself, with the factor :math:`T^2`, and counts as much as the new experience.
+
+    Parameters
+    ----------
+    strength : float
+        Of each earlier experience relative to the new one, 0 or more.
+    temperature : float
+        T, above 0.
+    """
+
+    name = "LwF"
+    uses = (losses,)
+
+    def __init__(self, strength: float = 1.0, *, temperature: float = 2.0) -> None:
+        if not 0 <= strength < float("inf"):
+            raise ValueError(f"strength={strength}: 0 or more.")
+        super().__init__(strength=strength, temperature=temperature)
+        self.strength, self.temperature = strength, temperature
+
+    def begin(self, model: Classifier, train: Samples) -> None:
+        super().begin(model, train)
+        self._teacher = [copy.deepcopy(model).eval().requires_grad_(False)]  # in a list: not part of the state
+
+    def loss(self, step: Step) -> torch.Tensor | None:
+        heads = self.stream.heads(self.now)
+        if not heads:
+            return None
+        with torch.no_grad():
+            wanted = self._teacher[0].to(step.x.device).above(step.x, step.depth).float()
+        parts = [distillation_loss(step.logits[:, head], wanted[:, head], self.temperature) for head in heads]
+        return self.strength * self.now * torch.stack(parts).mean()
+
+    def memory(self) -> int:
+        """The teacher's weights, while it teaches."""
+        model = self._teacher[0]
+        return sum(tensor.nbytes for tensor in model.parameters())

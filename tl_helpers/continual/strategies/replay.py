@@ -1,0 +1,60 @@
+"""Experience replay: a few old samples in every step."""
+
+from __future__ import annotations
+
+import torch
+
+from tl_helpers.continual import buffer, losses
+from tl_helpers.continual.buffer import Buffer
+from tl_helpers.continual.losses import masked_cross_entropy
+from tl_helpers.continual.strategy import MakeModel, Strategy
+from tl_helpers.continual.streams import Stream
+from tl_helpers.data import Samples
+from tl_helpers.models import Classifier
+from tl_helpers.training import Step
+
+
+class Replay(Strategy):
+    """Experience replay (Rolnick et al. 2019; Chaudhry et al. 2019): rehearse samples from a small buffer.
+
+    Every step takes a second batch from the buffer; each earlier experience counts as much as the new one.
+
+    Parameters
+    ----------
+    size : int
+        Samples in the buffer, of all experiences together.
+    kind : {"reservoir", "balanced"}
+        See `tl_helpers.continual.Buffer`.
+    """
+
+    name = "replay"
+    uses = (buffer, losses)
+
+    def __init__(self, size: int = 200, *, kind: str = "reservoir") -> None:
+        super().__init__(size=size, kind=kind)
+        self.size, self.kind = size, kind
+
+    def start(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
+        super().start(stream, make_model, seed)
+        self.buffer = Buffer(self.size, self.kind, seed)
+
+    def begin(self, model: Classifier, train: Samples) -> None:
+        super().begin(model, train)
+        if self.rehearsal is not None:
+            self._allowed_again = self.stream.allowed(self.now, self.rehearsal.extra["experience"])
+
+    def loss(self, step: Step) -> torch.Tensor | None:
+        return None if step.again_x is None else self.now * self.loss_again(step)
+
+    def loss_again(self, step: Step) -> torch.Tensor:
+        """Cross-entropy of the rehearsal batch, a scalar."""
+        logits = step.model.above(step.again_x, step.depth).float()
+        labels = self.rehearsal.labels[step.again_positions].to(logits.device)
+        return masked_cross_entropy(logits, labels, self._allowed_again[step.again_positions])
+
+    def end(self, model: Classifier) -> None:
+        self.buffer.add(self.stream[self.now].train)
+        self.rehearsal = self.buffer.samples
+
+    def memory(self) -> int:
+        return self.buffer.nbytes()

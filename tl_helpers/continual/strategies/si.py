@@ -1,0 +1,67 @@
+"""Synaptic intelligence: the importance of a weight is its share in the fall of the loss, gathered during training."""
+
+from __future__ import annotations
+
+import torch
+
+from tl_helpers.continual import weights
+from tl_helpers.continual.strategy import Strategy
+from tl_helpers.data import Samples
+from tl_helpers.models import Classifier
+from tl_helpers.training import Step
+
+
+class SI(Strategy):
+    r"""Synaptic intelligence (Zenke et al. 2017).
+
+    While an experience is learned, each weight's share in the fall of its loss is added up,
+    :math:`\omega_i = -\sum_{steps} g_i \, \Delta\theta_i`, with the gradient g of the cross-entropy alone. Afterwards
+    :math:`\Omega_i \leftarrow \Omega_i + \max(0, \omega_i) / (D_i^2 + \xi)` with the whole way :math:`D_i` it went, and the
+    penalty of later experiences is :math:`c \sum_i \Omega_i (\theta_i - \theta^*_i)^2`.
+
+    Parameters
+    ----------
+    strength : float
+        c, 0 or more.
+    damping : float
+        :math:`\xi`, above 0.
+    """
+
+    name = "SI"
+    uses = (weights,)
+    KEPT = ("importance", "anchors")
+
+    def __init__(self, strength: float = 1.0, *, damping: float = 0.1) -> None:
+        if not 0 <= strength < float("inf"):
+            raise ValueError(f"strength={strength}: 0 or more.")
+        if not damping > 0:
+            raise ValueError(f"damping={damping}: above 0, or weights that did not move divide by 0.")
+        super().__init__(strength=strength, damping=damping)
+        self.strength, self.damping = strength, damping
+        for name in ("importance", "anchors", "shares", "begun"):
+            self.register_buffer(name, torch.zeros(0))
+
+    def begin(self, model: Classifier, train: Samples) -> None:
+        super().begin(model, train)
+        now = weights.flat(weights.trained(model))
+        self.shares, self.begun = torch.zeros_like(now), now
+        if len(self.importance) == 0:
+            self.importance, self.anchors = torch.zeros_like(now), now.clone()
+
+    def adjust(self, step: Step) -> None:
+        self._gradient = weights.gradients(step.model)  # of the cross-entropy: the pull comes after
+        self._before = weights.flat(weights.trained(step.model))
+        pull = weights.pull(self._before, self.importance[None], self.anchors[None])
+        weights.add_to_gradients(step.model, 2 * self.strength * pull)
+
+    def after(self, step: Step) -> None:
+        moved = weights.flat(weights.trained(step.model)) - self._before
+        self.shares -= self._gradient * moved
+
+    def end(self, model: Classifier) -> None:
+        now = weights.flat(weights.trained(model))
+        self.importance = self.importance + self.shares.clamp_min(0) / ((now - self.begun).square() + self.damping)
+        self.anchors = now
+
+    def memory(self) -> int:
+        return sum(getattr(self, name).nbytes for name in self.KEPT)

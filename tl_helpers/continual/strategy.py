@@ -1,0 +1,243 @@
+"""`Strategy`: one continual learner, and `run_stream`, which teaches it a stream and fills in the accuracy matrix.
+
+A strategy is a `tl_helpers.training.Plugin` of the common `fit` with a few more places where it may act. A new one is one
+short file in ``continual/strategies``; those that are there are its examples.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import balanced_accuracy_score
+from torch import Tensor
+
+from tl_helpers import cache, freezing
+from tl_helpers.activations import Line
+from tl_helpers.continual import metrics
+from tl_helpers.continual.streams import Stream
+from tl_helpers.data import Samples
+from tl_helpers.models import Classifier
+from tl_helpers.training import Plugin, Recipe, fit
+from tl_helpers.training.scoring import logits_of
+
+MakeModel = Callable[[int], Classifier]
+"""A fresh model from a seed, with one output for each class of the stream."""
+
+
+class Strategy(Plugin):
+    """Learning one experience after the other, without anything against forgetting; the others change what they must.
+
+    Attributes
+    ----------
+    stream : Stream
+    now : int
+        The experience that is being learned.
+    """
+
+    name = "strategy"
+
+    def start(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
+        """Once, before the first experience; a ValueError for a stream that the strategy cannot learn."""
+        self.stream, self.make_model, self.seed, self.now = stream, make_model, seed, -1
+
+    def before(self, model: Classifier) -> Classifier:
+        """Before experience ``self.now`` is learned; may hand out another model."""
+        return model
+
+    def samples(self) -> Samples:
+        """What is trained on now: the experience's own training samples."""
+        return self.stream[self.now].train
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """How it is trained now."""
+        return recipe
+
+    def begin(self, model: Classifier, train: Samples) -> None:
+        self._allowed = self.stream.allowed(self.now, train.extra["experience"])
+
+    def allowed(self, positions: Tensor) -> Tensor:
+        return self._allowed[positions]
+
+    def key(self) -> list:
+        """Also the scenario and what it allows: the same images are another problem in another scenario."""
+        allowed = self.stream.allowed(self.now, self.samples().extra["experience"])
+        return [*super().key(), self.stream.scenario, self.now, cache.fingerprint(allowed), self.stream.heads(self.now)]
+
+    def learn(self, model: Classifier, recipe: Recipe, *, fresh: bool | None = None) -> None:
+        """Learn experience ``self.now``; trains the model in place by default."""
+        fit(model, self.samples(), None, self.recipe(recipe), seed=self.seed, plugin=self, name=self.name, fresh=fresh)
+
+    def end(self, model: Classifier) -> None:
+        """After experience ``self.now`` was learned."""
+
+    def logits(self, model: Classifier, samples: Samples, of: int) -> np.ndarray:
+        """Scores of all classes, float32, shape (N, classes). Only the task-incremental scenario may look at `of`."""
+        depth = model.backbone.frozen_depth
+        line = Line(model.backbone, depth, samples, views=1) if depth else None
+        return logits_of(model, samples, line).numpy()
+
+    def memory(self) -> int:
+        """Bytes kept from one experience to the next, besides the model: by default what the buffers hold."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.buffers())
+
+    def parameters_used(self, model: Classifier) -> int:
+        """Parameters that are needed to answer, after experience ``self.now``."""
+        return sum(parameter.numel() for parameter in model.parameters())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a stream.
+
+    Attributes
+    ----------
+    stream, strategy : str
+    settings : dict
+    seed : int
+    matrix : numpy.ndarray
+        float64, shape (T, T): accuracy in % on experience j (column) after learning experience i (row).
+    baseline : numpy.ndarray
+        float64, shape (T,): before learning anything.
+    seconds : float
+        Learning only.
+    memory : int
+        Bytes kept besides the model, at the end.
+    parameters : int
+        Needed to answer, at the end.
+    """
+
+    stream: str
+    strategy: str
+    settings: dict
+    seed: int
+    matrix: np.ndarray
+    baseline: np.ndarray
+    seconds: float
+    memory: int
+    parameters: int
+
+    @property
+    def average_accuracy(self) -> float:
+        """See `tl_helpers.continual.average_accuracy`."""
+        return metrics.average_accuracy(self.matrix)
+
+    @property
+    def forgetting(self) -> float:
+        """See `tl_helpers.continual.forgetting`."""
+        return metrics.forgetting(self.matrix)
+
+    @property
+    def backward_transfer(self) -> float:
+        """See `tl_helpers.continual.backward_transfer`."""
+        return metrics.backward_transfer(self.matrix)
+
+    @property
+    def forward_transfer(self) -> float:
+        """See `tl_helpers.continual.forward_transfer`."""
+        return metrics.forward_transfer(self.matrix, self.baseline)
+
+    def row(self) -> dict[str, float]:
+        """All metrics as one flat record, in %, points, kB and seconds."""
+        found = {
+            "accuracy": self.average_accuracy,
+            "forgetting": self.forgetting,
+            "backward_transfer": self.backward_transfer,
+            "forward_transfer": self.forward_transfer,
+            "memory_kb": self.memory / 1000,
+            "parameters": float(self.parameters),
+            "train_seconds": self.seconds,
+        }
+        for i, j in np.ndindex(self.matrix.shape):
+            found[f"after_{i + 1}_accuracy_{j + 1}"] = self.matrix[i, j]
+        return {name: round(float(value), 3) for name, value in found.items()}
+
+
+def run_stream(
+    stream: Stream,
+    strategy: Strategy,
+    make_model: MakeModel,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    split: str = "test",
+    metric: str = "accuracy",
+    fresh: bool | None = None,
+    on_experience: Callable[[int, np.ndarray], None] | None = None,
+) -> Outcome:
+    """Teach a strategy a stream, and score it on every experience after each.
+
+    Parameters
+    ----------
+    stream : Stream
+    strategy : Strategy
+        A new one: it is changed by what it learns.
+    make_model : callable
+        From a seed to a fresh `Classifier`, with one output for each class of the stream.
+    recipe : Recipe
+        For each experience.
+    seed : int
+        Of the weights and the order of samples.
+    split : {"test", "validation"}
+        Which samples it is scored on; settings are chosen on ``validation``.
+    metric : {"accuracy", "balanced_accuracy"}
+    fresh : bool, optional
+        As in `tl_helpers.training.fit`.
+    on_experience : callable, optional
+        Gets the number of the experience just learned, and its row of the matrix.
+
+    Raises
+    ------
+    ValueError
+        For a stream that the strategy cannot learn, a model with another number of outputs, or an unknown metric.
+    """
+    if metric not in ("accuracy", "balanced_accuracy"):
+        raise ValueError(f"metric={metric!r}: use accuracy or balanced_accuracy.")
+    strategy.start(stream, make_model, seed)
+    model = make_model(seed)
+    if model.head[-1].out_features != len(stream.classes):
+        raise ValueError(
+            f"The model has {model.head[-1].out_features} outputs, the stream {stream.name} {len(stream.classes)} classes."
+        )
+
+    def scores(now: int, logits: Callable[[int, Samples], np.ndarray]) -> list[float]:
+        """On every experience: among the classes that may be answered there by now, or will be."""
+        found = []
+        for number, experience in enumerate(stream.experiences):
+            samples = experience.split(split)
+            allowed = stream.allowed(max(now, number), [number] * len(samples)).numpy()
+            said = np.where(allowed, logits(number, samples), -math.inf).argmax(axis=1)
+            labels = samples.labels.numpy()
+            right = balanced_accuracy_score(labels, said) if metric == "balanced_accuracy" else (said == labels).mean()
+            found.append(100 * float(right))
+        return found
+
+    freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
+    plain = Strategy()
+    baseline = scores(-1, lambda number, samples: plain.logits(model, samples, number))
+    rows, seconds = [], 0.0
+    for now in range(len(stream)):
+        strategy.now = now
+        began = time.perf_counter()
+        model = strategy.before(model)
+        strategy.learn(model, recipe, fresh=fresh)
+        strategy.end(model)
+        seconds += time.perf_counter() - began
+        answering = model
+        rows.append(scores(now, lambda number, samples, m=answering: strategy.logits(m, samples, number)))
+        if on_experience is not None:
+            on_experience(now, np.array(rows[-1]))
+    return Outcome(
+        stream=stream.name,
+        strategy=strategy.name,
+        settings=strategy.settings,
+        seed=seed,
+        matrix=np.array(rows),
+        baseline=np.array(baseline),
+        seconds=seconds,
+        memory=strategy.memory(),
+        parameters=strategy.parameters_used(model),
+    )

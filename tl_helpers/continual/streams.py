@@ -1,0 +1,268 @@
+"""Task streams: the same classes or new ones, one experience after the other, in the three standard scenarios.
+
+The scenarios (van de Ven and Tolias 2019) differ in what the learner is told and asked when it is tested:
+
+=========  ==========================================  ========================================================
+scenario   told at test time                           asked
+=========  ==========================================  ========================================================
+task       which experience the sample is from         which of that experience's classes
+domain     nothing                                     which class; every experience has the same classes
+class      nothing                                     which of all classes seen so far
+=========  ==========================================  ========================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torchvision.transforms.v2.functional as tvf
+
+from tl_helpers.data import Samples, Task, TaskError
+
+Scenario = Literal["task", "domain", "class"]
+SCENARIOS: tuple[Scenario, ...] = ("task", "domain", "class")
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What is learned at one time.
+
+    Attributes
+    ----------
+    name : str
+    train, validation, test : Samples
+        With the column ``experience`` in ``extra``: the number of the experience, for each sample.
+    classes : tuple of int
+        Numbers of the classes that occur in it.
+    """
+
+    name: str
+    train: Samples
+    validation: Samples
+    test: Samples
+    classes: tuple[int, ...]
+
+    def split(self, name: str) -> Samples:
+        """``train``, ``validation`` or ``test``."""
+        if name not in ("train", "validation", "test"):
+            raise KeyError(f"{name!r} is no split: use train, validation or test.")
+        return getattr(self, name)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Experiences in order, and the scenario in which they are learned.
+
+    Attributes
+    ----------
+    name : str
+    scenario : {"task", "domain", "class"}
+    classes : tuple of str
+        Names of all the classes of the stream, by number.
+    experiences : tuple of Experience
+    """
+
+    name: str
+    scenario: Scenario
+    classes: tuple[str, ...]
+    experiences: tuple[Experience, ...]
+
+    def __post_init__(self) -> None:
+        if self.scenario not in SCENARIOS:
+            raise ValueError(f"scenario={self.scenario!r}: use {', '.join(SCENARIOS)}.")
+        if not self.experiences:
+            raise TaskError(f"{self.name}: a stream needs one experience or more.")
+        for experience in self.experiences:
+            for split in ("train", "validation", "test"):
+                if len(experience.split(split)) == 0:
+                    raise TaskError(f"{self.name}: the {split} split of {experience.name} is empty.")
+
+    def __len__(self) -> int:
+        return len(self.experiences)
+
+    def __getitem__(self, number: int) -> Experience:
+        return self.experiences[number]
+
+    def seen(self, now: int) -> tuple[int, ...]:
+        """Classes that occurred up to and including experience `now`, sorted."""
+        return tuple(sorted({label for experience in self.experiences[: now + 1] for label in experience.classes}))
+
+    def allowed(self, now: int, of: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """The answers that samples may get after experience `now`: bool, shape (N, classes).
+
+        Parameters
+        ----------
+        now : int
+        of : sequence of int, length N
+            The experience of each sample; only the task-incremental scenario looks at it.
+        """
+        of = np.asarray(of, dtype=np.int64)
+        masks = np.zeros((len(self), len(self.classes)), dtype=bool)
+        for number, experience in enumerate(self.experiences):
+            masks[number, list(experience.classes if self.scenario == "task" else self.seen(now))] = True
+        return torch.from_numpy(masks[of])
+
+    def heads(self, now: int) -> list[list[int]]:
+        """The groups of outputs that were trained against each other before experience `now`: what there is to forget."""
+        if now == 0:
+            return []
+        if self.scenario == "task":
+            return [list(experience.classes) for experience in self.experiences[:now]]
+        return [list(self.seen(now - 1))]
+
+
+def together(parts: Sequence[Samples], name: str) -> Samples:
+    """Samples one after the other; all with the same classes and the same shape of pixels."""
+    widest = max(part.pixels.shape[-1] for part in parts)  # sentences are bytes, filled up to the longest
+    pixels = [torch.nn.functional.pad(part.pixels, (0, widest - part.pixels.shape[-1])) for part in parts]
+    shared = set.intersection(*(set(part.extra) for part in parts))
+    return Samples(
+        name=name,
+        pixels=torch.cat(pixels),
+        labels=torch.cat([part.labels for part in parts]),
+        classes=parts[0].classes,
+        rows=np.concatenate([part.rows for part in parts]),
+        extra={column: np.concatenate([part.extra[column] for part in parts]) for column in sorted(shared)},
+        pool="+".join(dict.fromkeys(part.pool for part in parts)),
+    )
+
+
+def split_stream(
+    task: Task, scenario: Scenario, *, ways: int = 2, size: int | None = None, order: Sequence[int] | None = None
+) -> Stream:
+    """The classes of a task, a few at a time, as in Split MNIST (Zenke et al. 2017; all three scenarios: Hsu et al. 2018).
+
+    In the domain-incremental scenario a label is the place of the class within its experience (for Split MNIST: is the
+    digit even or odd).
+
+    Parameters
+    ----------
+    task : Task
+    scenario : {"task", "domain", "class"}
+    ways : int
+        Classes of each experience.
+    size : int, optional
+        Pixels of the images.
+    order : sequence of int, optional
+        In which the classes come; as they are numbered by default.
+
+    Raises
+    ------
+    ValueError
+        If the classes cannot be divided so, or the order is no order of all classes.
+    """
+    order = list(range(len(task.classes))) if order is None else list(order)
+    if sorted(order) != list(range(len(task.classes))):
+        raise ValueError(f"order={order}: name each of the {len(task.classes)} classes once.")
+    if ways < 2 or len(order) % ways:
+        raise ValueError(f"ways={ways}: two or more, and a divisor of the {len(order)} classes.")
+    splits = {split: task.samples(split, size) for split in ("train", "validation", "test")}
+    groups = [order[start : start + ways] for start in range(0, len(order), ways)]
+    classes = tuple(f"{place + 1}." for place in range(ways)) if scenario == "domain" else task.classes
+    experiences = []
+    for number, group in enumerate(groups):
+        label = {old: place if scenario == "domain" else old for place, old in enumerate(group)}
+        parts = {split: _only(samples, label, classes, number) for split, samples in splits.items()}
+        name = " or ".join(task.classes[old] for old in group)
+        experiences.append(Experience(name, **parts, classes=tuple(sorted(label.values()))))
+    return Stream(f"split {task.name}", scenario, classes, tuple(experiences))
+
+
+def permuted_stream(task: Task, count: int, *, seed: int = 0, size: int | None = None) -> Stream:
+    """The same task with its pixels in another order each time (Goodfellow et al. 2013), domain-incremental.
+
+    The first experience has the pixels as they are.
+
+    Parameters
+    ----------
+    task : Task
+    count : int
+        Experiences.
+    seed : int
+        Of the permutations.
+    """
+
+    def change(pixels: torch.Tensor, number: int) -> torch.Tensor:
+        if number == 0:
+            return pixels
+        places = pixels.shape[-2] * pixels.shape[-1]
+        order = torch.randperm(places, generator=torch.Generator().manual_seed(seed * 1_000 + number))
+        return pixels.flatten(2)[:, :, order].reshape(pixels.shape)
+
+    return _changed_stream(task, [f"permutation {number}" for number in range(count)], change, size)
+
+
+def rotated_stream(task: Task, degrees: Sequence[float], *, size: int | None = None) -> Stream:
+    """The same task turned by these angles, one after the other (Lopez-Paz and Ranzato 2017), domain-incremental."""
+
+    def change(pixels: torch.Tensor, number: int) -> torch.Tensor:
+        return tvf.rotate(pixels, float(degrees[number]), interpolation=tvf.InterpolationMode.BILINEAR)
+
+    return _changed_stream(task, [f"turned by {angle:g}°" for angle in degrees], change, size)
+
+
+def domain_stream(tasks: Sequence[Task], *, size: int | None = None, most: int | None = None, seed: int = 0) -> Stream:
+    """The same classes in one domain after the other, such as mono- and polycrystalline cells, domain-incremental.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        With the same classes in the same order.
+    size : int, optional
+        Pixels of the images; leave it out for sentences.
+    most : int, optional
+        Samples of each split, at most; a random part of it.
+    seed : int
+        Of that part.
+
+    Raises
+    ------
+    TaskError
+        For other classes.
+    """
+    classes = tasks[0].classes
+    for task in tasks:
+        if task.classes != classes:
+            raise TaskError(f"{task.name} and {tasks[0].name} have other classes: a domain stream needs the same ones.")
+    experiences = []
+    for number, task in enumerate(tasks):
+        parts = {}
+        for split in ("train", "validation", "test"):
+            samples = task.samples(split, size)
+            if most is not None and len(samples) > most:
+                samples = samples.take(np.random.default_rng(seed).permutation(len(samples))[:most])
+            parts[split] = _numbered(samples, number)
+        experiences.append(Experience(task.domain, **parts, classes=tuple(range(len(classes)))))
+    return Stream(" → ".join(task.domain for task in tasks), "domain", classes, tuple(experiences))
+
+
+def _changed_stream(task: Task, names: list[str], change, size: int | None) -> Stream:
+    if len(names) < 1:
+        raise ValueError(f"{task.name}: a stream needs one experience or more.")
+    experiences = []
+    for number, name in enumerate(names):
+        parts = {}
+        for split in ("train", "validation", "test"):
+            samples = task.samples(split, size)
+            pixels = change(samples.pixels, number)
+            parts[split] = _numbered(dataclasses.replace(samples, pixels=pixels, pool=f"{samples.pool}-{name}"), number)
+        experiences.append(Experience(name, **parts, classes=tuple(range(len(task.classes)))))
+    return Stream(f"{task.name}, {len(names)} times", "domain", task.classes, tuple(experiences))
+
+
+def _only(samples: Samples, label: dict[int, int], classes: tuple[str, ...], number: int) -> Samples:
+    """The samples of some classes, with new labels."""
+    kept = np.flatnonzero(np.isin(samples.labels.numpy(), list(label)))
+    some = samples.take(kept)
+    labels = torch.tensor([label[int(old)] for old in some.labels], dtype=torch.int64)
+    return _numbered(dataclasses.replace(some, labels=labels, classes=classes), number)
+
+
+def _numbered(samples: Samples, number: int) -> Samples:
+    """With the number of the experience as a column."""
+    return dataclasses.replace(samples, extra={**samples.extra, "experience": np.full(len(samples), number)})
