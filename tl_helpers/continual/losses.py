@@ -11,7 +11,8 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0
 
     .. math:: T^2 \, \frac1N \sum_x \mathrm{KL}\left( p_T(x) \,\|\, q_T(x) \right)
 
-    with :math:`p_T` the teacher's and :math:`q_T` the student's softmax of logits divided by T. The factor :math:`T^2` keeps the gradient's size the same for all T; some libraries leave it out.
+    with :math:`p_T` the teacher's and :math:`q_T` the student's softmax of logits divided by T. The factor :math:`T^2`
+    keeps the gradient's size the same for all T; some libraries leave it out.
 
     Parameters
     ----------

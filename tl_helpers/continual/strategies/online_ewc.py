@@ -9,7 +9,7 @@ from tl_helpers.models import Classifier
 
 
 class OnlineEWC(EWC):
-    r"""Online EWC (Schwarz et al. 2018): importances add up, :math:`F \leftarrow \gamma F + F_{now}`, around the last weights.
+    r"""Online EWC (Schwarz et al. 2018): :math:`F \leftarrow \gamma F + F_{now}`, a pull towards the last weights.
 
     Parameters
     ----------
