@@ -1,0 +1,123 @@
+"""Continual learning on Split MNIST: three scenarios, all strategies, buffers of all sizes (chapter 13)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from tl_helpers.continual import (
+    AGEM,
+    EWC,
+    L2SP,
+    SCENARIOS,
+    SI,
+    GDumb,
+    Joint,
+    LwF,
+    Naive,
+    OnlineEWC,
+    Outcome,
+    Replay,
+    Strategy,
+    Stream,
+    run_stream,
+    split_stream,
+)
+from tl_helpers.data import load_task
+from tl_helpers.models import Classifier, load_backbone
+from tl_helpers.results import Study
+from tl_helpers.training import Recipe
+
+RECIPE = Recipe(epochs=30, lr=1e-3, batch_size=64, weight_decay=0.0, schedule="constant", warmup=0.0)
+"""For each experience: Adam at a constant rate, as Hsu et al. (2018), with fewer steps for fewer images."""
+
+SIZE = 200
+"""Images in the buffer of every strategy that has one: of 3,000."""
+
+FISHER = 100
+"""Training images that the Fisher information is computed on."""
+
+WEIGHTED: dict[str, tuple[float, Callable[[float], Strategy]]] = {
+    "L2-SP": (0.01, lambda strength: L2SP(strength)),
+    "EWC": (1e4, lambda strength: EWC(strength, most=FISHER)),
+    "online EWC": (1e4, lambda strength: OnlineEWC(strength, most=FISHER)),
+    "SI": (1.0, lambda strength: SI(strength)),
+    "LwF": (1.0, lambda strength: LwF(strength)),
+}
+"""Strategies with a strength: the strength that a factor of 1 stands for, and how it is made."""
+
+FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
+CHOICE_SEED = 100
+"""Of the splits and weights that strengths were chosen with; none of the reported ones."""
+
+
+@functools.lru_cache(maxsize=6)
+def split_mnist(scenario: str, seed: int) -> Stream:
+    """Five experiences of two digits each: about 600 images to train on, 150 and 250 to validate and test."""
+    return split_stream(load_task("mnist5k", seed=seed), scenario)
+
+
+def network(stream: Stream) -> Callable[[int], Classifier]:
+    """Two hidden layers of 400 and one output for each class of the stream."""
+    return lambda seed: Classifier(
+        load_backbone("digit_mlp", pretrained=False, seed=seed), len(stream.classes), seed=seed
+    )
+
+
+def learned(
+    scenario: str, strategy: Strategy, seed: int, *, split: str = "test", fresh: bool | None = None, **report
+) -> Outcome:
+    """One strategy on Split MNIST; a live control and the recorded cells call the same."""
+    stream = split_mnist(scenario, seed)
+    return run_stream(stream, strategy, network(stream), RECIPE, seed=seed, split=split, fresh=fresh, **report)
+
+
+def strength_cell(scenario: str, strategy: str, factor: float, seed: int) -> dict[str, float]:
+    """One cell: a strategy at some strength, scored on the validation images.
+
+    Parameters
+    ----------
+    scenario : {"task", "domain", "class"}
+    strategy : str
+        One of `WEIGHTED`.
+    factor : float
+        Of the strength.
+    seed : int
+
+    Returns
+    -------
+    dict of str to float
+        ``validation_accuracy`` (average after the last experience) and ``forgetting``, on validation images.
+    """
+    usual, make = WEIGHTED[strategy]
+    outcome = learned(scenario, make(usual * factor), seed, split="validation", fresh=True)
+    return {"validation_accuracy": round(outcome.average_accuracy, 3), "forgetting": round(outcome.forgetting, 3)}
+
+
+def buffer_cell(scenario: str, strategy: str, size: int, seed: int) -> dict[str, float]:
+    """One cell: a strategy with a buffer of some size; see `Outcome.row`."""
+    return learned(scenario, BUFFERED[strategy](size), seed, fresh=True).row()
+
+
+BUFFERED: dict[str, Callable[[int], Strategy]] = {
+    "replay": lambda size: Replay(size),
+    "balanced replay": lambda size: Replay(size, kind="balanced"),
+    "A-GEM": lambda size: AGEM(size),
+    "GDumb": lambda size: GDumb(size),
+}
+SIZES = (10, 30, 100, 300, 1000)
+
+STUDIES = (
+    Study(
+        "split_strengths",
+        "Split MNIST: strengths of the penalties and of distillation, on validation images, with one seed that is not reported",
+        {"scenario": SCENARIOS, "strategy": tuple(WEIGHTED), "factor": FACTORS, "seed": (CHOICE_SEED,)},
+        strength_cell,
+    ),
+    Study(
+        "replay_size",
+        "Split MNIST: replay, A-GEM and GDumb with buffers of 10 to 1,000 images",
+        {"scenario": SCENARIOS, "strategy": tuple(BUFFERED), "size": SIZES, "seed": (0, 1, 2)},
+        buffer_cell,
+    ),
+)
