@@ -138,8 +138,8 @@ PUBLISHED = {
     "replay": (99.4, 95.2, 90.8),
     "joint": (99.7, 98.4, 97.9),
 }
-"""Average accuracy in % for task-, domain- and class-incremental Split MNIST with all 60,000 images: van de Ven and Tolias (2019),
-and for replay Hsu et al. (2018)."""
+"""Average accuracy in % for task-, domain- and class-incremental Split MNIST with all 60,000 images: van de Ven and Tolias
+(2019), and for replay Hsu et al. (2018)."""
 
 SIZES = (10, 30, 100, 300, 1000)
 
