@@ -191,6 +191,8 @@ def test_naive_forgets_and_replay_and_joint_do_not(blobs):
     assert replay.average_accuracy > 85
     assert joint.average_accuracy > 95
     assert naive.forgetting > 90 > 20 > replay.forgetting
+    assert (naive.within[:2] > 0).all()  # told the experience, it still knows something
+    assert naive.within[2] == naive.matrix[2, 2]
     assert naive.memory == 0
     assert replay.memory == 30 * (28 * 28 + 8)
     assert joint.memory == len(blobs.rows("train")) * (28 * 28 + 8)
@@ -201,6 +203,7 @@ def test_told_the_task_naive_forgets_little(blobs):
     assert outcome.average_accuracy > 80
     assert outcome.matrix.shape == (3, 3)
     assert outcome.baseline.shape == (3,)
+    np.testing.assert_array_equal(outcome.within, outcome.matrix[-1])
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -102,6 +102,9 @@ class Outcome:
         float64, shape (T, T): accuracy in % on experience j (column) after learning experience i (row).
     baseline : numpy.ndarray
         float64, shape (T,): before learning anything.
+    within : numpy.ndarray
+        float64, shape (T,): the last row again, had the learner been told which experience each sample is from. In the
+        class-incremental scenario this separates what it knows from whether it knows where to look.
     seconds : float
         Learning only.
     memory : int
@@ -116,6 +119,7 @@ class Outcome:
     seed: int
     matrix: np.ndarray
     baseline: np.ndarray
+    within: np.ndarray
     seconds: float
     memory: int
     parameters: int
@@ -147,6 +151,7 @@ class Outcome:
             "forgetting": self.forgetting,
             "backward_transfer": self.backward_transfer,
             "forward_transfer": self.forward_transfer,
+            "within_accuracy": self.within.mean(),
             "memory_kb": self.memory / 1000,
             "parameters": float(self.parameters),
             "train_seconds": self.seconds,
@@ -203,12 +208,15 @@ def run_stream(
             f"The model has {model.head[-1].out_features} outputs, the stream {stream.name} {len(stream.classes)} classes."
         )
 
-    def scores(now: int, logits: Callable[[int, Samples], np.ndarray]) -> list[float]:
-        """On every experience: among the classes that may be answered there by now, or will be."""
+    def scores(now: int, logits: Callable[[int, Samples], np.ndarray], *, told: bool = False) -> list[float]:
+        """On every experience: among the classes that may be answered there by now (or will be), or its own only."""
         found = []
         for number, experience in enumerate(stream.experiences):
             samples = experience.split(split)
-            allowed = stream.allowed(max(now, number), [number] * len(samples)).numpy()
+            if told:
+                allowed = np.isin(np.arange(len(stream.classes)), experience.classes)
+            else:
+                allowed = stream.allowed(max(now, number), [number] * len(samples)).numpy()
             said = np.where(allowed, logits(number, samples), -math.inf).argmax(axis=1)
             labels = samples.labels.numpy()
             right = balanced_accuracy_score(labels, said) if metric == "balanced_accuracy" else (said == labels).mean()
@@ -226,8 +234,11 @@ def run_stream(
         strategy.learn(model, recipe, fresh=fresh)
         strategy.end(model)
         seconds += time.perf_counter() - began
-        answering = model
-        rows.append(scores(now, lambda number, samples, m=answering: strategy.logits(m, samples, number)))
+
+        def answers(number: int, samples: Samples, model: Classifier = model) -> np.ndarray:
+            return strategy.logits(model, samples, number)
+
+        rows.append(scores(now, answers))
         if on_experience is not None:
             on_experience(now, np.array(rows[-1]))
     return Outcome(
@@ -237,6 +248,7 @@ def run_stream(
         seed=seed,
         matrix=np.array(rows),
         baseline=np.array(baseline),
+        within=np.array(scores(len(stream) - 1, answers, told=True)),
         seconds=seconds,
         memory=strategy.memory(),
         parameters=strategy.parameters_used(model),
