@@ -9,7 +9,19 @@ from tl_helpers.continual.buffer import Buffer
 from tl_helpers.continual.fisher import ESTIMATES, fisher_diagonal
 from tl_helpers.continual.losses import distillation_loss, masked_cross_entropy
 from tl_helpers.continual.metrics import average_accuracy, backward_transfer, forgetting, forward_transfer
-from tl_helpers.continual.strategies import AGEM, EWC, L2SP, SI, GDumb, Joint, LwF, Naive, OnlineEWC, Replay
+from tl_helpers.continual.strategies import (
+    AGEM,
+    EWC,
+    L2SP,
+    SI,
+    GDumb,
+    Joint,
+    LabelsTrick,
+    LwF,
+    Naive,
+    OnlineEWC,
+    Replay,
+)
 from tl_helpers.continual.strategies.agem import correction
 from tl_helpers.continual.strategy import Outcome, Strategy, run_stream
 from tl_helpers.continual.streams import (
@@ -35,6 +47,7 @@ __all__ = [
     "Experience",
     "GDumb",
     "Joint",
+    "LabelsTrick",
     "LwF",
     "Naive",
     "OnlineEWC",

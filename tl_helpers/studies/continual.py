@@ -14,6 +14,7 @@ from tl_helpers.continual import (
     SI,
     GDumb,
     Joint,
+    LabelsTrick,
     LwF,
     Naive,
     OnlineEWC,
@@ -38,14 +39,38 @@ SIZE = 200
 FISHER = 100
 """Training images that the Fisher information is computed on."""
 
+
+class NaiveTrick(LabelsTrick, Naive):
+    """Nothing but the labels trick."""
+
+
+class EWCTrick(LabelsTrick, EWC):
+    """EWC with the labels trick."""
+
+
+class SITrick(LabelsTrick, SI):
+    """SI with the labels trick."""
+
+
+class LwFTrick(LabelsTrick, LwF):
+    """LwF with the labels trick."""
+
+
 WEIGHTED: dict[str, tuple[float, Callable[[float], Strategy]]] = {
     "L2-SP": (0.01, lambda strength: L2SP(strength)),
     "EWC": (1e4, lambda strength: EWC(strength, most=FISHER)),
     "online EWC": (1e4, lambda strength: OnlineEWC(strength, most=FISHER)),
     "SI": (1.0, lambda strength: SI(strength)),
     "LwF": (1.0, lambda strength: LwF(strength)),
+    "EWC + trick": (1e4, lambda strength: EWCTrick(strength, most=FISHER)),
+    "SI + trick": (1.0, lambda strength: SITrick(strength)),
+    "LwF + trick": (1.0, lambda strength: LwFTrick(strength)),
 }
 """Strategies with a strength: the strength that a factor of 1 stands for, and how it is made."""
+
+PENALTIES = ("L2-SP", "EWC", "online EWC", "SI", "LwF")
+TRICKS = ("naive + trick", "EWC + trick", "SI + trick", "LwF + trick")
+"""The labels trick is for the class-incremental scenario; in the others it changes nothing."""
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 CHOICE_SEED = 100
@@ -98,7 +123,7 @@ def strength_cell(scenario: str, strategy: str, factor: float, seed: int) -> dic
 @functools.lru_cache(maxsize=32)
 def chosen_factor(scenario: str, strategy: str) -> float:
     """The factor with the best validation accuracy in the recorded study of strengths; the smallest of equals."""
-    grid = results.load("split_strengths")
+    grid = results.load("trick_strengths" if strategy in TRICKS else "split_strengths")
     own = grid[(grid["scenario"] == scenario) & (grid["strategy"] == strategy)].sort_values("factor")
     return float(own.loc[own["validation_accuracy"].idxmax(), "factor"])
 
@@ -127,8 +152,8 @@ BUFFERED: dict[str, Callable[[int], Strategy]] = {
     "A-GEM": lambda size: AGEM(size),
     "GDumb": lambda size: GDumb(size),
 }
-PLAIN: dict[str, Callable[[], Strategy]] = {"naive": Naive, "joint": Joint}
-STRATEGIES = ("naive", *WEIGHTED, "A-GEM", "GDumb", "replay", "balanced replay", "joint")
+PLAIN: dict[str, Callable[[], Strategy]] = {"naive": Naive, "joint": Joint, "naive + trick": NaiveTrick}
+STRATEGIES = ("naive", *PENALTIES, "A-GEM", "GDumb", "replay", "balanced replay", "joint")
 
 PUBLISHED = {
     "naive": (87.2, 59.2, 19.9),
@@ -147,8 +172,20 @@ STUDIES = (
     Study(
         "split_strengths",
         "Split MNIST: strengths of penalties and of distillation, on validation images, with a seed that is not reported",
-        {"scenario": SCENARIOS, "strategy": tuple(WEIGHTED), "factor": FACTORS, "seed": (CHOICE_SEED,)},
+        {"scenario": SCENARIOS, "strategy": PENALTIES, "factor": FACTORS, "seed": (CHOICE_SEED,)},
         strength_cell,
+    ),
+    Study(
+        "trick_strengths",
+        "Split MNIST, class-incremental, with the labels trick: strengths, on validation images of the same seed",
+        {"scenario": ("class",), "strategy": TRICKS[1:], "factor": FACTORS, "seed": (CHOICE_SEED,)},
+        strength_cell,
+    ),
+    Study(
+        "labels_trick",
+        "Split MNIST, class-incremental: strategies whose new classes compete with each other only",
+        {"scenario": ("class",), "strategy": TRICKS, "seed": tuple(range(5))},
+        scenario_cell,
     ),
     Study(
         "split_mnist",
