@@ -9,6 +9,7 @@ from tl_helpers.continual.buffer import Buffer
 from tl_helpers.continual.fisher import ESTIMATES, fisher_diagonal
 from tl_helpers.continual.losses import distillation_loss, masked_cross_entropy
 from tl_helpers.continual.metrics import average_accuracy, backward_transfer, forgetting, forward_transfer
+from tl_helpers.continual.source import KeepAnswers, between, drawn_imagenet
 from tl_helpers.continual.strategies import (
     AGEM,
     EWC,
@@ -47,6 +48,7 @@ __all__ = [
     "Experience",
     "GDumb",
     "Joint",
+    "KeepAnswers",
     "LabelsTrick",
     "LwF",
     "Naive",
@@ -57,9 +59,11 @@ __all__ = [
     "Stream",
     "average_accuracy",
     "backward_transfer",
+    "between",
     "correction",
     "distillation_loss",
     "domain_stream",
+    "drawn_imagenet",
     "fisher_diagonal",
     "forgetting",
     "forward_transfer",

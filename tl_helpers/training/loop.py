@@ -332,7 +332,9 @@ class _Loop:
                 now = None
                 if plugin is not None:
                     targets = self.targets[positions].to(logits.device)
-                    now = Step(model, x, depth, positions, targets, logits, step / steps, again, again_positions)
+                    now = Step(
+                        model, x, depth, positions, targets, logits, further, step / steps, again, again_positions
+                    )
                     with here.autocast("training"):
                         more = plugin.loss(now)
                     loss = loss if more is None else loss + more
@@ -477,18 +479,17 @@ class _Above(nn.Module):
 
     With an alignment, the first `sources` samples are the source's and the others the target's. The two go through one
     after the other, so that batch norm sees each domain by its own statistics. Returns the source's logits, and the
-    alignment's loss.
+    alignment's loss; without an alignment, logits and embeddings.
     """
 
     def __init__(self, model: Classifier, align: Alignment | None, plugin: Plugin | None) -> None:
         super().__init__()
         self.model, self.align, self.plugin = model, align, plugin  # the plugin's buffers are checkpointed along
 
-    def forward(
-        self, x: torch.Tensor, depth: int, sources: int, progress: float
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, x: torch.Tensor, depth: int, sources: int, progress: float) -> tuple[torch.Tensor, torch.Tensor]:
         if self.align is None:
-            return self.model.above(x, depth), None
+            embedded = self.model.embed_above(x, depth)
+            return self.model.head(embedded), embedded
         parts = x[:sources], x[sources:]
         embedded = torch.cat([self.model.embed_above(part, depth) for part in parts])
         logits = self.model.head(embedded)

@@ -39,6 +39,8 @@ class Step:
         int64, shape (N,).
     logits : torch.Tensor
         float32, shape (N, classes): as they came out, before answers that are not allowed were left out.
+    embedded : torch.Tensor
+        Shape (N, dim): what the head saw.
     progress : float
         Share of the training that is done, in [0, 1).
     again_x, again_positions : torch.Tensor or None
@@ -51,6 +53,7 @@ class Step:
     positions: Tensor
     targets: Tensor
     logits: Tensor
+    embedded: Tensor
     progress: float
     again_x: Tensor | None = None
     again_positions: Tensor | None = None
