@@ -20,8 +20,11 @@ from tl_helpers.continual.strategies import (
     LabelsTrick,
     LwF,
     Naive,
+    NearestMean,
     OnlineEWC,
+    Progressive,
     Replay,
+    StreamingLDA,
 )
 from tl_helpers.continual.strategies.agem import correction
 from tl_helpers.continual.strategy import Outcome, Strategy, run_stream
@@ -52,11 +55,14 @@ __all__ = [
     "LabelsTrick",
     "LwF",
     "Naive",
+    "NearestMean",
     "OnlineEWC",
     "Outcome",
+    "Progressive",
     "Replay",
     "Strategy",
     "Stream",
+    "StreamingLDA",
     "average_accuracy",
     "backward_transfer",
     "between",

@@ -5,7 +5,16 @@ computes are the same thing. Chapters read the results with `tl_helpers.results.
 """
 
 from tl_helpers.results import Study
-from tl_helpers.studies import adaptation, continual, few_shot, fine_tuning, meta_learning, transfer, zero_shot
+from tl_helpers.studies import (
+    adaptation,
+    continual,
+    few_shot,
+    fine_tuning,
+    forgetting,
+    meta_learning,
+    transfer,
+    zero_shot,
+)
 from tl_helpers.studies.adaptation import (
     METHODS,
     STRENGTHS,
@@ -45,6 +54,7 @@ STUDIES: dict[str, Study] = {
         *few_shot.STUDIES,
         *meta_learning.STUDIES,
         *zero_shot.STUDIES,
+        *forgetting.STUDIES,
         *continual.STUDIES,
     )
 }

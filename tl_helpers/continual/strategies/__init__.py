@@ -8,8 +8,25 @@ from tl_helpers.continual.strategies.l2sp import L2SP
 from tl_helpers.continual.strategies.labels_trick import LabelsTrick
 from tl_helpers.continual.strategies.lwf import LwF
 from tl_helpers.continual.strategies.naive import Naive
+from tl_helpers.continual.strategies.nearest_mean import NearestMean, StreamingLDA
 from tl_helpers.continual.strategies.online_ewc import OnlineEWC
+from tl_helpers.continual.strategies.progressive import Progressive
 from tl_helpers.continual.strategies.replay import Replay
 from tl_helpers.continual.strategies.si import SI
 
-__all__ = ["AGEM", "EWC", "L2SP", "SI", "GDumb", "Joint", "LabelsTrick", "LwF", "Naive", "OnlineEWC", "Replay"]
+__all__ = [
+    "AGEM",
+    "EWC",
+    "L2SP",
+    "SI",
+    "GDumb",
+    "Joint",
+    "LabelsTrick",
+    "LwF",
+    "Naive",
+    "NearestMean",
+    "OnlineEWC",
+    "Progressive",
+    "Replay",
+    "StreamingLDA",
+]
