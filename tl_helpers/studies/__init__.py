@@ -8,6 +8,7 @@ from tl_helpers.results import Study
 from tl_helpers.studies import (
     adaptation,
     continual,
+    domain_streams,
     few_shot,
     fine_tuning,
     forgetting,
@@ -56,6 +57,7 @@ STUDIES: dict[str, Study] = {
         *zero_shot.STUDIES,
         *forgetting.STUDIES,
         *continual.STUDIES,
+        *domain_streams.STUDIES,
     )
 }
 """All studies by name."""

@@ -1,0 +1,162 @@
+"""Continual learning on streams of real domains, and with frozen pre-trained features (chapter 13)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from tl_helpers import results
+from tl_helpers.continual import (
+    AGEM,
+    EWC,
+    SI,
+    GDumb,
+    Joint,
+    LwF,
+    Naive,
+    NearestMean,
+    Progressive,
+    Replay,
+    Strategy,
+    Stream,
+    StreamingLDA,
+    domain_stream,
+    run_stream,
+    split_stream,
+)
+from tl_helpers.data import load_task
+from tl_helpers.models import Classifier, load_backbone, with_adapter
+from tl_helpers.results import Study
+from tl_helpers.studies import continual
+from tl_helpers.studies.adaptation import AFTER, CELLS, FROZEN
+from tl_helpers.studies.transfer import FROZEN_TEXT, SENTENCES
+from tl_helpers.training import Recipe
+
+STREAMS: dict[str, tuple[str, ...]] = {
+    "solar cells": ("mono", "poly"),
+    "sentiment": ("film", "product", "tweets", "editorial"),
+}
+SIZE = 100
+"""Samples in every buffer."""
+
+WEIGHTED: dict[str, tuple[float, Callable[[float], Strategy]]] = {
+    "EWC": (100.0, lambda strength: EWC(strength, most=100)),
+    "SI": (1.0, lambda strength: SI(strength)),
+    "LwF": (1.0, lambda strength: LwF(strength)),
+}
+FACTORS = (0.1, 1.0, 10.0)
+
+PLAIN: dict[str, Callable[[], Strategy]] = {
+    "naive": Naive,
+    "A-GEM": lambda: AGEM(SIZE),
+    "GDumb": lambda: GDumb(SIZE),
+    "replay": lambda: Replay(SIZE),
+    "nearest mean": NearestMean,
+    "streaming LDA": StreamingLDA,
+    "joint": Joint,
+}
+STRATEGIES = ("naive", *WEIGHTED, "A-GEM", "GDumb", "replay", "nearest mean", "streaming LDA", "joint")
+ON_FEATURES = ("nearest mean", "streaming LDA")
+"""Strategies that train nothing: on the frozen backbone as it is, without an adapter."""
+
+
+@functools.lru_cache(maxsize=4)
+def stream_of(name: str, seed: int) -> Stream:
+    """``solar cells``: mono-, then polycrystalline; ``sentiment``: film, product, tweets, editorials, 1,000 sentences of each."""
+    if name == "solar cells":
+        cells = load_task("elpv", seed=seed)
+        return domain_stream([cells.only(domain=kind) for kind in STREAMS[name]], size=CELLS)
+    return domain_stream([load_task(domain, seed=seed) for domain in STREAMS[name]], most=SENTENCES, seed=seed)
+
+
+def model_of(name: str, *, adapter: bool = True) -> Callable[[int], Classifier]:
+    """The frozen backbone with a small adapter to train, as in chapters 7 and 8."""
+    backbone, after = ("efficientnet_lite0", AFTER[CELLS]) if name == "solar cells" else ("minilm", None)
+
+    def make(seed: int) -> Classifier:
+        body = load_backbone(backbone)
+        return Classifier(with_adapter(body, after=after, seed=seed) if adapter else body, 2, seed=seed)
+
+    return make
+
+
+def recipe_of(name: str) -> Recipe:
+    """The adapter and the head alone."""
+    return Recipe(
+        epochs=8, lr=1e-3, batch_size=32, freeze_depth=FROZEN[CELLS] if name == "solar cells" else FROZEN_TEXT
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def chosen_factor(stream: str, strategy: str) -> float:
+    """The factor with the best validation accuracy in the recorded study of strengths; the smallest of equals."""
+    grid = results.load("domain_strengths")
+    own = grid[(grid["stream"] == stream) & (grid["strategy"] == strategy)].sort_values("factor")
+    return float(own.loc[own["validation_accuracy"].idxmax(), "factor"])
+
+
+def strength_cell(stream: str, strategy: str, factor: float, seed: int) -> dict[str, float]:
+    """One cell: ``validation_accuracy`` (balanced, average after the last domain) and ``forgetting``."""
+    usual, make = WEIGHTED[strategy]
+    outcome = run_stream(
+        stream_of(stream, seed), make(usual * factor), model_of(stream), recipe_of(stream), seed=seed,
+        split="validation", metric="balanced_accuracy", fresh=True,
+    )  # fmt: skip
+    return {"validation_accuracy": round(outcome.average_accuracy, 3), "forgetting": round(outcome.forgetting, 3)}
+
+
+def domain_cell(stream: str, strategy: str, seed: int) -> dict[str, float]:
+    """One cell: a strategy on a stream of domains, balanced accuracy on the test samples; see `Outcome.row`."""
+    if strategy in WEIGHTED:
+        usual, make = WEIGHTED[strategy]
+        made = make(usual * chosen_factor(stream, strategy))
+    else:
+        made = PLAIN[strategy]()
+    return run_stream(
+        stream_of(stream, seed), made, model_of(stream, adapter=strategy not in ON_FEATURES), recipe_of(stream),
+        seed=seed, metric="balanced_accuracy", fresh=True,
+    ).row()  # fmt: skip
+
+
+def pretrained_cell(scenario: str, strategy: str, seed: int) -> dict[str, float]:
+    """One cell: Split MNIST at 64 pixels through ImageNet's frozen network, and class means; see `Outcome.row`."""
+    stream = split_stream(load_task("mnist5k", seed=seed), scenario, size=64)
+
+    def make(seed: int) -> Classifier:
+        return Classifier(load_backbone("efficientnet_lite0"), len(stream.classes), seed=seed)
+
+    return run_stream(stream, PLAIN[strategy](), make, continual.RECIPE, seed=seed).row()
+
+
+def progressive_cell(width: int, seed: int) -> dict[str, float]:
+    """One cell: progressive networks on task-incremental Split MNIST; see `Outcome.row`."""
+    return continual.learned("task", Progressive(width), seed, fresh=True).row()
+
+
+SEEDS, CHOICE_SEED = tuple(range(5)), 100
+STUDIES = (
+    Study(
+        "domain_strengths",
+        "Streams of real domains: strengths, on validation samples, with a seed that is not reported",
+        {"stream": tuple(STREAMS), "strategy": tuple(WEIGHTED), "factor": FACTORS, "seed": (CHOICE_SEED,)},
+        strength_cell,
+    ),
+    Study(
+        "domain_streams",
+        "Streams of real domains: solar cells, and sentiment in four kinds of text",
+        {"stream": tuple(STREAMS), "strategy": STRATEGIES, "seed": SEEDS},
+        domain_cell,
+    ),
+    Study(
+        "pretrained_streams",
+        "Split MNIST with ImageNet's frozen features and class means",
+        {"scenario": ("task", "domain", "class"), "strategy": ON_FEATURES, "seed": SEEDS},
+        pretrained_cell,
+    ),
+    Study(
+        "progressive",
+        "Progressive networks on task-incremental Split MNIST, wide and narrow columns",
+        {"width": (100, 400), "seed": SEEDS},
+        progressive_cell,
+    ),
+)
