@@ -29,13 +29,14 @@ from tl_helpers.models import Classifier, load_backbone, with_adapter
 from tl_helpers.results import Study
 from tl_helpers.studies import continual
 from tl_helpers.studies.adaptation import AFTER, CELLS, FROZEN
-from tl_helpers.studies.transfer import FROZEN_TEXT, SENTENCES
+from tl_helpers.studies.transfer import FROZEN_TEXT
 from tl_helpers.training import Recipe
 
 STREAMS: dict[str, tuple[str, ...]] = {
     "solar cells": ("mono", "poly"),
     "sentiment": ("film", "product", "tweets", "editorial"),
 }
+SENTENCES = 500
 SIZE = 100
 """Samples in every buffer."""
 
@@ -62,7 +63,7 @@ ON_FEATURES = ("nearest mean", "streaming LDA")
 
 @functools.lru_cache(maxsize=4)
 def stream_of(name: str, seed: int) -> Stream:
-    """``solar cells``: mono-, then polycrystalline; ``sentiment``: film, product, tweets, editorials, 1,000 sentences of each."""
+    """``solar cells``: mono-, then polycrystalline; ``sentiment``: four domains, at most 500 sentences of each split."""
     if name == "solar cells":
         cells = load_task("elpv", seed=seed)
         return domain_stream([cells.only(domain=kind) for kind in STREAMS[name]], size=CELLS)
@@ -80,11 +81,10 @@ def model_of(name: str, *, adapter: bool = True) -> Callable[[int], Classifier]:
     return make
 
 
-def recipe_of(name: str) -> Recipe:
+def recipe_of(name: str, *, adapter: bool = True) -> Recipe:
     """The adapter and the head alone."""
-    return Recipe(
-        epochs=8, lr=1e-3, batch_size=32, freeze_depth=FROZEN[CELLS] if name == "solar cells" else FROZEN_TEXT
-    )
+    adapted, whole = (FROZEN[CELLS], 9) if name == "solar cells" else (FROZEN_TEXT, 7)
+    return Recipe(epochs=8, lr=1e-3, batch_size=32, freeze_depth=adapted if adapter else whole)
 
 
 @functools.lru_cache(maxsize=16)
@@ -112,8 +112,9 @@ def domain_cell(stream: str, strategy: str, seed: int) -> dict[str, float]:
         made = make(usual * chosen_factor(stream, strategy))
     else:
         made = PLAIN[strategy]()
+    adapter = strategy not in ON_FEATURES
     return run_stream(
-        stream_of(stream, seed), made, model_of(stream, adapter=strategy not in ON_FEATURES), recipe_of(stream),
+        stream_of(stream, seed), made, model_of(stream, adapter=adapter), recipe_of(stream, adapter=adapter),
         seed=seed, metric="balanced_accuracy", fresh=True,
     ).row()  # fmt: skip
 

@@ -207,7 +207,7 @@ STUDIES = (
     Study(
         "forgetting_grid",
         "The stability-plasticity map: freeze depth x rate x mitigation",
-        {"depth": DEPTHS, "rate": RATES, "mitigation": MITIGATIONS, "seed": SEEDS[:2]},
+        {"depth": DEPTHS, "rate": RATES, "mitigation": MITIGATIONS, "seed": SEEDS[:1]},
         grid_cell,
     ),
 )

@@ -19,9 +19,9 @@ NEVER = -1e9
 class NearestMean(Strategy):
     """Frozen features of length 1, one mean for each class of each experience, and the class of the nearest mean.
 
-    Learning is one pass over the samples; what is kept are the means, the same in whichever order experiences come. (Means of
-    frozen features as a baseline for continual learning: Janson et al. 2022.) The backbone is that of the model that the
-    stream begins with; neither it nor the head is ever trained.
+    Learning is one pass over the samples; what is kept are the means, the same in whichever order experiences come. The
+    backbone is that of the model that the stream begins with; neither it nor the head is ever trained. (A baseline for
+    continual learning with pre-trained features: Janson et al. 2022.)
     """
 
     name = "nearest mean"
