@@ -60,6 +60,9 @@ WAYS: dict[str, Start] = {
 }
 """What chapter 12 compares over seeds."""
 
+CURVES = ("plain", "a tenth of the rate", "frozen statistics", "distillation")
+"""Ways along which the source is measured step by step."""
+
 
 @functools.cache
 def source_test(artists: tuple[str, ...] = ARTISTS) -> tuple[Samples, list[int]]:
@@ -167,8 +170,8 @@ def grid_cell(depth: int, rate: float, mitigation: str, seed: int) -> dict[str, 
 
 
 def way_cell(way: str, seed: int) -> dict[str, float]:
-    """One of `WAYS`: `scores`, and the source's accuracy after so many steps (``source_accuracy_8``)."""
-    model, run = fine_tuned(WAYS[way], seed, fresh=True)
+    """One of `WAYS`: `scores`, and for `CURVES` Twemoji's accuracy after so many steps (``source_accuracy_8``)."""
+    model, run = fine_tuned(WAYS[way], seed, measured=way in CURVES, fresh=True)
     curve = {f"source_accuracy_{point['step']}": round(point["accuracy"], 3) for point in run.retention}
     return {**scores(model, seed), **curve, "train_seconds": round(run.seconds, 2)}
 
