@@ -186,6 +186,24 @@ def average_cell(way: str, share: float, seed: int) -> dict[str, float]:
     return scores(model, seed)
 
 
+def statistics_cell(weights: str, statistics: str, seed: int) -> dict[str, float]:
+    """Plain fine-tuning: weights of before or after, with batch norm's statistics of before or after: `scores`."""
+    before = {name: tensor.clone() for name, tensor in start_model(seed).state_dict().items()}
+    model, _ = fine_tuned(WAYS["plain"], seed, measured=False)
+    after = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(with_statistics_of({"before": before, "after": after}, weights, statistics))
+    return scores(model, seed)
+
+
+def with_statistics_of(states: dict[str, dict[str, torch.Tensor]], weights: str, statistics: str) -> dict:
+    """Weights of one state, batch norm's running statistics of another, and the head of ``after``."""
+    after = states["after"]
+    return {
+        name: (after if name.startswith("head.") else states[statistics if ".running_" in name else weights])[name]
+        for name in after
+    }
+
+
 @torch.no_grad()
 def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     """How far the weights of two states are apart: Euclidean, over parameters and statistics."""
@@ -206,6 +224,12 @@ STUDIES = (
         "Weights between before and after fine-tuning: digits learned, ImageNet kept",
         {"way": ("frozen statistics",), "share": (0.0, 0.3, 0.6, 0.7, 0.8, 0.9, 1.0), "seed": SEEDS},
         average_cell,
+    ),
+    Study(
+        "forgetting_statistics",
+        "Plain fine-tuning: is it the weights that forget, or batch norm's statistics?",
+        {"weights": ("after", "before"), "statistics": ("before", "after"), "seed": SEEDS},
+        statistics_cell,
     ),
     Study(
         "forgetting_grid",
