@@ -189,7 +189,7 @@ def average_cell(way: str, share: float, seed: int) -> dict[str, float]:
 def statistics_cell(weights: str, statistics: str, seed: int) -> dict[str, float]:
     """Plain fine-tuning: weights of before or after, with batch norm's statistics of before or after: `scores`."""
     before = {name: tensor.clone() for name, tensor in start_model(seed).state_dict().items()}
-    model, _ = fine_tuned(WAYS["plain"], seed, measured=False)
+    model, _ = fine_tuned(WAYS["plain"], seed)  # the stored run of `way_cell`
     after = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(with_statistics_of({"before": before, "after": after}, weights, statistics))
     return scores(model, seed)
