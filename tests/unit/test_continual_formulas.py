@@ -365,7 +365,7 @@ def test_synaptic_intelligence_step_by_step_with_plain_descent():
     strategy.start(stream, tiny, 0)
     strategy.now = 0
     train = stream[0].train
-    x = images(train)
+    x, begun = images(train), vector(model.parameters())
     strategy.begin(model, train)
     strategy.importance = torch.rand(139, generator=torch.Generator().manual_seed(0)).double()
     strategy.anchors = strategy.anchors + 1.0
@@ -384,6 +384,13 @@ def test_synaptic_intelligence_step_by_step_with_plain_descent():
         strategy.after(step)
         want += rate * gradient * (gradient + pull)
     torch.testing.assert_close(strategy.shares, want, atol=1e-6, rtol=0)
+    assert (want < -1e-4).any()  # where the pull won: such weights were no help, and gain nothing
+    assert (want > 1e-4).any()
+    known, way = strategy.importance.clone(), vector(model.parameters()) - begun
+    strategy.end(model)
+    gained = torch.tensor([max(0.0, w) / (d**2 + 0.1) for w, d in zip(want.tolist(), way.tolist(), strict=True)])
+    torch.testing.assert_close(strategy.importance, known + gained, atol=1e-6, rtol=0)
+    assert torch.equal(strategy.anchors, vector(model.parameters()))
 
 
 # ---- distillation ----------------------------------------------------------------------------------------------------
@@ -626,6 +633,16 @@ def test_a_reservoir_keeps_every_sample_with_the_same_probability(parts):
     error = math.sqrt(seeds * 10 / 40 * 30 / 40)
     assert kept.sum() == 10 * seeds
     assert np.abs(kept - seeds * 10 / 40).max() <= 4 * error
+
+
+def test_a_reservoir_of_one_keeps_any_of_three_that_come_one_by_one():
+    kept, seeds = np.zeros(3), 400
+    for seed in range(seeds):
+        buffer = Buffer(1, "reservoir", seed)
+        for number in range(3):
+            buffer.add(one_class_after_the_other(number, 1, [0], number))
+        kept[buffer.samples.rows] += 1
+    assert np.abs(kept - seeds / 3).max() <= 4 * math.sqrt(seeds * 2 / 9)
 
 
 def test_a_balanced_buffer_keeps_as_many_of_each_class_and_any_of_them():
