@@ -194,6 +194,12 @@ STUDIES = (
         scenario_cell,
     ),
     Study(
+        "split_task",
+        "Split MNIST, told the task: five more seeds of naive and EWC, as naive scatters widely",
+        {"scenario": ("task",), "strategy": ("naive", "EWC"), "seed": tuple(range(5, 10))},
+        scenario_cell,
+    ),
+    Study(
         "replay_size",
         "Split MNIST: replay, A-GEM and GDumb with buffers of 10 to 1,000 images",
         {"scenario": SCENARIOS, "strategy": ("replay", "A-GEM", "GDumb"), "size": SIZES, "seed": (0, 1, 2)},
