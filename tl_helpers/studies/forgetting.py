@@ -211,7 +211,7 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
     return float(torch.stack(parts).sum().sqrt())
 
 
-SEEDS = tuple(range(4))
+SEEDS = tuple(range(3))
 STUDIES = (
     Study(
         "forgetting_ways",
