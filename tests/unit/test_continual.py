@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tl_helpers import continual
+from tl_helpers import continual, freezing
+from tl_helpers.activations import Line
 from tl_helpers.continual import (
     AGEM,
     EWC,
@@ -359,3 +360,18 @@ def test_refusals(blobs):
         continual.distillation_loss(torch.zeros(2, 2), torch.zeros(2, 2), 0.0)
     with pytest.raises(ValueError, match="shape"):
         continual.distillation_loss(torch.zeros(2, 2), torch.zeros(2, 3))
+
+
+def test_samples_of_two_data_sets_do_not_share_places_in_the_cache(blobs):
+    """Rows number the samples of one data set: two of them would write over each other's activations."""
+    one = blobs.samples("train")
+    other = dataclasses.replace(one, pixels=255 - one.pixels, pool="another")
+    assert together([one, one.take([0])], "same").pool == one.pool
+    both = together([one, other], "both")
+    assert both.pool == ""
+    model = model_for(split_stream(blobs, "class"))(0)
+    freezing.freeze(model, 1)
+    line = Line(model.backbone, 1, both, views=1)
+    found = line(range(len(both)))
+    assert line.fill(range(len(both))) == 0  # all of them are kept
+    torch.testing.assert_close(found, model.backbone.split(1)[0](model.backbone.prepare(both.pixels)))

@@ -117,7 +117,10 @@ class Stream:
 
 
 def together(parts: Sequence[Samples], name: str) -> Samples:
-    """Samples one after the other; all with the same classes and the same shape of pixels."""
+    """Samples one after the other; all with the same classes and the same shape of pixels.
+
+    Where they come from several data sets, their rows point into none, so ``pool`` is empty.
+    """
     widest = max(part.pixels.shape[-1] for part in parts)  # sentences are bytes, filled up to the longest
     pixels = [torch.nn.functional.pad(part.pixels, (0, widest - part.pixels.shape[-1])) for part in parts]
     shared = set.intersection(*(set(part.extra) for part in parts))
@@ -128,7 +131,7 @@ def together(parts: Sequence[Samples], name: str) -> Samples:
         classes=parts[0].classes,
         rows=np.concatenate([part.rows for part in parts]),
         extra={column: np.concatenate([part.extra[column] for part in parts]) for column in sorted(shared)},
-        pool="+".join(dict.fromkeys(part.pool for part in parts)),
+        pool=parts[0].pool if len({part.pool for part in parts}) == 1 else "",
     )
 
 
