@@ -1,5 +1,6 @@
 """tl_helpers.cache: what comes out is what went in, or nothing."""
 
+import inspect
 import os
 import signal
 import subprocess
@@ -169,3 +170,26 @@ def test_source_fingerprint_ignores_comments_but_not_code(tmp_path, monkeypatch)
         (tmp_path / f"mod{number}.py").write_text(text)
         names.append(cache.source_fingerprint(importlib.import_module(f"mod{number}")))
     assert names[0] == names[1] != names[2]
+
+
+def test_a_class_typed_into_a_notebook_is_named_by_its_functions(monkeypatch):
+    """There inspect finds the source of functions, and none of the class around them."""
+
+    class One:
+        def answer(self):
+            return 1
+
+    class Other:
+        def answer(self):
+            return 2
+
+    def no_class(thing, get=inspect.getsource):
+        if inspect.isclass(thing):
+            raise OSError("source code not available")
+        return get(thing)
+
+    monkeypatch.setattr(inspect, "getsource", no_class)
+    monkeypatch.setattr(One, "__module__", "__main__")
+    monkeypatch.setattr(Other, "__module__", "__main__")
+    assert cache.source_fingerprint(One) != cache.source_fingerprint(Other)
+    assert cache.source_fingerprint(One) == cache.source_fingerprint(One)
