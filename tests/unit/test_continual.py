@@ -349,6 +349,8 @@ def test_refusals(blobs):
         run_stream(stream, Naive(), model_for(split_stream(blobs, "domain")), RECIPE)
     with pytest.raises(ValueError, match="metric"):
         run(stream, Naive(), metric="f1")
+    with pytest.raises(ValueError, match="freeze line"):
+        run(stream, Naive(), recipe=dataclasses.replace(RECIPE, unfreeze="gradual"))
     for make in (EWC, SI, LwF):
         with pytest.raises(ValueError, match="strength"):
             make(-1.0)

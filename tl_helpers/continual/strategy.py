@@ -197,10 +197,15 @@ def run_stream(
     Raises
     ------
     ValueError
-        For a stream that the strategy cannot learn, a model with another number of outputs, or an unknown metric.
+        For a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric, or a recipe
+        whose freeze line moves.
     """
     if metric not in ("accuracy", "balanced_accuracy"):
         raise ValueError(f"metric={metric!r}: use accuracy or balanced_accuracy.")
+    if recipe.unfreeze != "at_once":
+        raise ValueError(
+            f"unfreeze={recipe.unfreeze!r}: strategies hold on to the weights above one freeze line, so it may not move."
+        )
     strategy.start(stream, make_model, seed)
     model = make_model(seed)
     if model.head[-1].out_features != len(stream.classes):
