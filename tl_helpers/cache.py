@@ -201,7 +201,9 @@ def source_fingerprint(*modules: object) -> str:
     """Names the code of modules, functions or classes: by their syntax, so comments and line breaks do not count."""
     found = []
     for module in modules:
-        typed = inspect.isclass(module) and module.__module__ == "__main__"  # in a notebook only functions have a source
+        typed = (
+            inspect.isclass(module) and module.__module__ == "__main__"
+        )  # in a notebook only functions have a source
         parts = [part for part in vars(module).values() if inspect.isfunction(part)] if typed else [module]
         found += [textwrap.dedent(inspect.getsource(part)) for part in parts]
     return fingerprint(*(ast.dump(ast.parse(source)) for source in found))
