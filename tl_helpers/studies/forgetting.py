@@ -204,13 +204,6 @@ def with_statistics_of(states: dict[str, dict[str, torch.Tensor]], weights: str,
     }
 
 
-@torch.no_grad()
-def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    """How far the weights of two states are apart: Euclidean, over parameters and statistics."""
-    parts = [(one[n] - other[n]).square().sum() for n in one if one[n].is_floating_point()]
-    return float(torch.stack(parts).sum().sqrt())
-
-
 SEEDS = tuple(range(3))
 STUDIES = (
     Study(
