@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import os
+import sys
 import textwrap
 import uuid
 import warnings
@@ -201,12 +202,18 @@ def source_fingerprint(*modules: object) -> str:
     """Names the code of modules, functions or classes: by their syntax, so comments and line breaks do not count."""
     found = []
     for module in modules:
-        typed = (
-            inspect.isclass(module) and module.__module__ == "__main__"
-        )  # in a notebook only functions have a source
+        # Of a class that was typed into a notebook, only the functions have a source that inspect can find.
+        typed = inspect.isclass(module) and module.__module__ == "__main__"
         parts = [part for part in vars(module).values() if inspect.isfunction(part)] if typed else [module]
         found += [textwrap.dedent(inspect.getsource(part)) for part in parts]
     return fingerprint(*(ast.dump(ast.parse(source)) for source in found))
+
+
+def class_fingerprint(kind: type, base: type, *further: object) -> list[str]:
+    """Names the code of a class: of the modules of it and of its parents up to `base`, and of further modules."""
+    kinds = [parent for parent in kind.__mro__ if issubclass(parent, base)]
+    homes = {parent if parent.__module__ == "__main__" else sys.modules[parent.__module__] for parent in kinds}
+    return sorted(source_fingerprint(home) for home in homes.union(further))
 
 
 def _feed(digest: hashlib._Hash, part: object) -> None:

@@ -120,12 +120,25 @@ def strength_cell(scenario: str, strategy: str, factor: float, seed: int) -> dic
     return {"validation_accuracy": round(outcome.average_accuracy, 3), "forgetting": round(outcome.forgetting, 3)}
 
 
-@functools.lru_cache(maxsize=32)
-def chosen_factor(scenario: str, strategy: str) -> float:
-    """The factor with the best validation accuracy in the recorded study of strengths; the smallest of equals."""
-    grid = results.load("trick_strengths" if strategy in TRICKS else "split_strengths")
-    own = grid[(grid["scenario"] == scenario) & (grid["strategy"] == strategy)].sort_values("factor")
+@functools.lru_cache(maxsize=64)
+def best_factor(study: str, strategy: str, **stream: str) -> float:
+    """The factor with the best validation accuracy in a recorded study of strengths; the smallest of equals.
+
+    Parameters
+    ----------
+    study, strategy : str
+    stream : str
+        The column that says which stream, and its value, such as ``scenario="class"``.
+    """
+    grid = results.load(study)
+    (column, value), *_ = stream.items()
+    own = grid[(grid[column] == value) & (grid["strategy"] == strategy)].sort_values("factor")
     return float(own.loc[own["validation_accuracy"].idxmax(), "factor"])
+
+
+def chosen_factor(scenario: str, strategy: str) -> float:
+    """See `best_factor`: of a strategy in a scenario of Split MNIST."""
+    return best_factor("trick_strengths" if strategy in TRICKS else "split_strengths", strategy, scenario=scenario)
 
 
 def strategy_for(scenario: str, name: str) -> Strategy:

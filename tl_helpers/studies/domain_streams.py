@@ -6,9 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from tl_helpers import results
 from tl_helpers.continual import (
-    AGEM,
     EWC,
     SI,
     GDumb,
@@ -50,7 +48,6 @@ FACTORS = (0.1, 1.0, 10.0)
 
 PLAIN: dict[str, Callable[[], Strategy]] = {
     "naive": Naive,
-    "A-GEM": lambda: AGEM(SIZE),
     "GDumb": lambda: GDumb(SIZE),
     "replay": lambda: Replay(SIZE),
     "nearest mean": NearestMean,
@@ -88,14 +85,6 @@ def recipe_of(name: str, *, adapter: bool = True) -> Recipe:
     return Recipe(epochs=8, lr=1e-3, batch_size=32, freeze_depth=adapted if adapter else whole)
 
 
-@functools.lru_cache(maxsize=16)
-def chosen_factor(stream: str, strategy: str) -> float:
-    """The factor with the best validation accuracy in the recorded study of strengths; the smallest of equals."""
-    grid = results.load("domain_strengths")
-    own = grid[(grid["stream"] == stream) & (grid["strategy"] == strategy)].sort_values("factor")
-    return float(own.loc[own["validation_accuracy"].idxmax(), "factor"])
-
-
 def strength_cell(stream: str, strategy: str, factor: float, seed: int) -> dict[str, float]:
     """One cell: ``validation_accuracy`` (balanced, average after the last domain) and ``forgetting``."""
     usual, make = WEIGHTED[strategy]
@@ -110,7 +99,7 @@ def domain_cell(stream: str, strategy: str, seed: int) -> dict[str, float]:
     """One cell: a strategy on a stream of domains, balanced accuracy on the test samples; see `Outcome.row`."""
     if strategy in WEIGHTED:
         usual, make = WEIGHTED[strategy]
-        made = make(usual * chosen_factor(stream, strategy))
+        made = make(usual * continual.best_factor("domain_strengths", strategy, stream=stream))
     else:
         made = PLAIN[strategy]()
     adapter = strategy not in ON_FEATURES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import sys
 from types import ModuleType
 from typing import ClassVar
 
@@ -95,7 +94,5 @@ class Alignment(nn.Module, abc.ABC):
 
     def key(self) -> list:
         """Everything that the alignment adds to a run's name in the store: code, settings, weights, target."""
-        kinds = [kind for kind in type(self).__mro__ if issubclass(kind, Alignment)]
-        homes = {kind if kind.__module__ == "__main__" else sys.modules[kind.__module__] for kind in kinds}
-        code = sorted(cache.source_fingerprint(module) for module in homes.union(self.uses))
+        code = cache.class_fingerprint(type(self), Alignment, *self.uses)
         return [code, self.settings, cache.fingerprint(self), self.target.fingerprint]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -121,9 +120,7 @@ class Plugin(nn.Module):
 
     def key(self) -> list:
         """Everything that the plugin adds to a run's name in the store: code, settings, state, rehearsal samples."""
-        kinds = [kind for kind in type(self).__mro__ if issubclass(kind, Plugin)]
-        homes = {kind if kind.__module__ == "__main__" else sys.modules[kind.__module__] for kind in kinds}
-        code = sorted(cache.source_fingerprint(home) for home in homes.union(self.uses))
+        code = cache.class_fingerprint(type(self), Plugin, *self.uses)
         again = [] if self.rehearsal is None else [self.rehearsal.fingerprint]
         return [code, self.settings, cache.fingerprint(self), again]
 
