@@ -7,6 +7,7 @@ Used by every chapter; `widgets` takes its colours and its aggregation from here
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -48,6 +49,17 @@ PERCENT = (
     "auc",
     "calibration_error",
 )  # endings of metric names that `training.score` gives in percent
+
+# Parts of column names that are no words as they stand; a name that is not here only loses its underscores.
+_WORDS = {
+    "auc": "AUC",
+    "f1": "F1",
+    "kb": "kB",
+    "lr": "learning rate",
+    "px": "pixels",
+    "train": "training",
+    "trainable": "trainable parameters",
+}
 
 Interval = Literal["sd", "95"]
 
@@ -168,9 +180,30 @@ def interval_name(interval: Interval) -> str:
     return "standard deviation over runs" if interval == "sd" else "95 % interval of the mean"
 
 
-def _axis_name(column: str, unit: str) -> str:
-    name = column.replace("_", " ")
+def words(column: Any, unit: str | None = None) -> str:
+    """A column's name as people say it, with its unit: ``validation.auc`` -> ``validation AUC (%)``.
+
+    For headers of tables and labels of axes; also ``frame.rename(columns=plots.words)``. A name with a space in it was
+    written for people and keeps its words. ``test.`` is left out: a result is the test's unless it says otherwise.
+
+    Parameters
+    ----------
+    column : name of a column of runs; numbers are written as `number` writes them
+    unit : None takes what `unit_of` knows, "" none
+    """
+    if not isinstance(column, str):
+        return number(column)
+    name = column
+    if " " not in name:
+        parts = re.sub(r"(?<=\w)\.(?=[a-zA-Z])|_", " ", name.removeprefix("test.")).split()
+        name = re.sub(r"\btop (?=\d)", "top-", " ".join(_WORDS.get(part, part) for part in parts))
+    unit = unit_of(column) if unit is None else unit
     return f"{name} ({unit})" if unit else name
+
+
+def _sentence(text: str) -> str:
+    """The text with a capital letter in front; the others stay (AUC, ImageNet)."""
+    return text[:1].upper() + text[1:]
 
 
 def _new_axes(ax: Axes | None, height: float = 4.0) -> Axes:
@@ -236,8 +269,8 @@ def learning_curves(
     _reference_lines(ax, references, vertical=False)
     if series is not None:
         ax.legend(loc="best")
-    ax.set(xlabel=x_label or x.replace("_", " "), ylabel=y_label or _axis_name(y, unit))
-    name = title or f"{y.replace('_', ' ').capitalize()} over {x.replace('_', ' ')}"
+    ax.set(xlabel=x_label or words(x, ""), ylabel=y_label or words(y, unit))
+    name = title or f"{_sentence(words(y, ''))} over {words(x, '')}"
     _title(ax, name, f"line: mean, band: {interval_name(interval)}, dots: single runs")
     return ax
 
@@ -304,8 +337,8 @@ def bars(
     high = max([frame[value].max(), *(references or {}).values(), (table["mean"] + table["spread"].fillna(0)).max()])
     ax.set_xlim(low, high + 0.16 * (high - low))  # room for the numbers behind the bars
     _reference_lines(ax, references, vertical=True)
-    ax.set_xlabel(f"{_axis_name(value, unit)}; error bar: {interval_name(interval)}, dots: single runs")
-    ax.set_title(title or f"{value.replace('_', ' ').capitalize()} by {series.replace('_', ' ')}",
+    ax.set_xlabel(f"{words(value, unit)}; error bar: {interval_name(interval)}, dots: single runs")
+    ax.set_title(title or f"{_sentence(words(value, ''))} by {words(series, '')}",
                  pad=46 if references else 10)  # fmt: skip
     return ax
 
@@ -343,8 +376,8 @@ def stage_curve(
     _reference_lines(ax, references, vertical=False)
     if series is not None:
         ax.legend(loc="best")
-    ax.set(xlabel=f"{x.replace('_', ' ')} (input on the left)", ylabel=_axis_name(y, unit))
-    name = title or f"{y.replace('_', ' ').capitalize()} by {x.replace('_', ' ')}"
+    ax.set(xlabel=f"{words(x, '')} (input on the left)", ylabel=words(y, unit))
+    name = title or f"{_sentence(words(y, ''))} by {words(x, '')}"
     _title(ax, name, f"line: mean, error bar: {interval_name(interval)}, dots: single runs")
     return ax
 
@@ -381,8 +414,8 @@ def history(runs: Any, metrics: Sequence[str] = ("loss", "accuracy"), *, title: 
                     label = f"{name}, {part}" if len(named) > 1 else part
                     ax.plot(epochs, values, line, marker="o", markersize=3.5, color=palette[name], label=label)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(xlabel="epoch", ylabel=_axis_name(metric, unit))
-        ax.set_title(f"{metric.replace('_', ' ').capitalize()} per epoch")
+        ax.set(xlabel="epoch", ylabel=words(metric, unit))
+        ax.set_title(f"{_sentence(words(metric, ''))} per epoch")
         ax.legend()
     if title:
         axes[0, 0].figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
@@ -594,18 +627,23 @@ def result_table(
 ) -> pd.DataFrame:
     """Table of 'mean ± standard deviation (runs)' per combination of `by`, in the order of the frame.
 
-    Values are shown as they are. Columns whose name ends as one of `PERCENT` are labelled with %, and are refused if
-    they hold fractions.
+    Values are shown as they are. Headers are `words`; columns whose name ends as one of `PERCENT` are labelled with %,
+    and are refused if they hold fractions.
     """
     by, metrics = list(by), list(metrics)
     need(frame, *by, *metrics)
+    headers = [words(metric) for metric in metrics]
+    if len(set(headers)) < len(headers):
+        raise ValueError(f"two of the metrics {', '.join(map(repr, metrics))} have the same name in words: pass one")
     columns = {}
-    for metric in metrics:
+    for metric, header in zip(metrics, headers, strict=True):
         unit = unit_of(metric)
         need_percent(frame[metric], unit, metric)
         table = aggregate(frame, by, metric)
-        name = _axis_name(metric, unit)
-        columns[name] = [mean_text(m, s, int(n)) for m, s, n in table[["mean", "spread", "n"]].itertuples(index=False)]
+        columns[header] = [
+            mean_text(m, s, int(n)) for m, s, n in table[["mean", "spread", "n"]].itertuples(index=False)
+        ]
         keys = table[by]
-    index = pd.MultiIndex.from_frame(keys) if len(by) > 1 else pd.Index(keys[by[0]], name=by[0])
+    names = [words(name, "") for name in by]
+    index = pd.MultiIndex.from_frame(keys, names=names) if len(by) > 1 else pd.Index(keys[by[0]], name=names[0])
     return pd.DataFrame(columns, index=index)

@@ -168,6 +168,45 @@ def test_result_table_prints_as_many_digits_as_the_noise_allows(runs):
     assert plots.mean_text(float("nan"), float("nan"), 0) == "not recorded"
 
 
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("accuracy", "accuracy (%)"),
+        ("test.balanced_accuracy", "balanced accuracy (%)"),
+        ("validation.accuracy", "validation accuracy (%)"),
+        ("validation_auc", "validation AUC (%)"),
+        ("top_5_accuracy", "top-5 accuracy (%)"),
+        ("train_seconds", "training seconds"),
+        ("lr", "learning rate"),
+        ("trainable", "trainable parameters"),
+        ("memory_kb", "memory kB"),
+        ("skewness of N_1", "skewness of N_1"),  # written for people
+        ("digits (%)", "digits (%)"),
+        ("mobilenet_v3.5", "mobilenet v3.5"),
+        (0.001, "0.001"),
+    ],
+)
+def test_column_names_are_said_in_words(column, text):
+    assert plots.words(column) == text
+
+
+def test_headers_and_labels_are_words(runs):
+    """No machine name where a reader looks: header, name of the index, axis, title."""
+    frame = runs.assign(source_target=runs["method"], **{"test.auc": runs["accuracy"]})
+    table = plots.result_table(frame, by=["source_target", "labels"], metrics=["accuracy", "test.auc"])
+    assert list(table.columns) == ["accuracy (%)", "AUC (%)"]
+    assert table.index.names == ["source target", "labels"]
+    assert plots.result_table(frame, by=["source_target"]).index.name == "source target"
+    ax = plots.learning_curves(frame, y="test.auc", series="source_target")
+    assert ax.get_ylabel() == "AUC (%)"
+    assert ax.get_title(loc="left") == "AUC over labels"
+
+
+def test_two_metrics_with_the_same_words_are_refused(runs):
+    with pytest.raises(ValueError, match="same name in words"):
+        plots.result_table(runs.assign(**{"test.accuracy": 50.0}), metrics=["accuracy", "test.accuracy"])
+
+
 @pytest.mark.parametrize("draw", [plots.learning_curves, plots.bars, plots.stage_curve, plots.result_table])
 def test_empty_frame_and_missing_column_are_told(draw, runs):
     with pytest.raises(ValueError, match="no column"):
