@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
+import math
 import json
 import os
 import platform
@@ -213,9 +214,38 @@ def _device(wanted: str | None) -> torch.device:
 
 
 def _cores() -> int:
-    with contextlib.suppress(AttributeError):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores for this process: those it may run on, and no more than a container's or a service's quota pays for.
+
+    Of 2.5 cores it takes 2: threads of one computation wait for each other, so one that is paused holds up all.
+    """
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        cores = os.cpu_count() or 1
+    return max(1, int(min(cores, _quota())))
+
+
+def _quota(system: Path = Path("/")) -> float:
+    """The least quota of CPU time, in cores, of this process's control group and those above it; infinite without one.
+
+    joblib.cpu_count() reads the topmost group only: enough in a container, but not under systemd or JupyterHub.
+    """
+    least = math.inf
+    with contextlib.suppress(OSError):  # no such file: not Linux
+        for line in (system / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                mounted, files = "sys/fs/cgroup", ["cpu.max"]
+            elif "cpu" in controllers.split(","):  # version 1
+                mounted, files = "sys/fs/cgroup/cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            else:
+                continue
+            here = Path(path.lstrip("/"))
+            for group in (here, *here.parents):
+                with contextlib.suppress(OSError, ValueError, ZeroDivisionError):  # no file, or it says "max" or -1
+                    quota, period = " ".join((system / mounted / group / file).read_text() for file in files).split()
+                    least = min(least, int(quota) / int(period)) if int(quota) > 0 else least
+    return least
 
 
 def _machine() -> str:
