@@ -50,7 +50,7 @@ check: $(INSTALLED)  ## lint and run the fast unit tests (under a minute)
 	$(OFFLINE) $(PY) -m pytest $(wildcard tests/unit tests/exercises) -m "not slow" -n $(JOBS) -q
 
 # STUDIES=freeze_grid,strategies (all by default), STORAGE=database URL that several machines share, LIMIT=runs now.
-results: $(INSTALLED)  ## record what is missing of the studies in book/results: hours on two cores
+results: $(INSTALLED)  ## record what is missing in tl_helpers/book/results: hours on two cores
 	$(PY) -m tl_helpers.results $(subst $(comma), ,$(STUDIES)) --workers $(JOBS) $(if $(STORAGE),--storage $(STORAGE)) $(if $(LIMIT),--limit $(LIMIT))
 
 lab: $(INSTALLED)  ## open JupyterLab on the chapters

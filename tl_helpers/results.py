@@ -5,6 +5,7 @@ machines can share one. Chapters read what was recorded with `load`; the page *r
 
     python -m tl_helpers.results freeze_grid --workers 2
     python -m tl_helpers.results freeze_grid --storage postgresql://user@host/studies   # on each machine
+    python -m tl_helpers.results freeze_grid --folder mine    # where the book is installed, not checked out
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,11 +43,13 @@ ATTEMPTS = 3
 SAVE_EVERY = 5.0
 """Seconds between two savings of the results: at most about this much is lost to a killed run, and nothing of its cells."""
 
-FOLDER = Path(__file__).resolve().parents[1] / "book" / "results"
-"""Where the book keeps what was recorded.
+FOLDER = Path(__file__).resolve().parent / "book" / "results"
+"""Where the book keeps what was recorded: within the package, so that an installed copy has it, too.
 
 :meta hide-value:
 """
+
+RESTORE = "Restore it from the repository, or install the book again."
 
 Value = int | float | str
 
@@ -104,13 +108,13 @@ def load(name: str, *, folder: Path | None = None) -> pd.DataFrame:
         frame = pd.read_csv(path)
     except FileNotFoundError:
         raise ResultsError(
-            f"There are no recorded results for {name!r}. They come with the repository; to make them yourself: "
+            f"There are no recorded results for {name!r}. The book's own come with it; to make them yourself: "
             f"make results STUDIES={name}"
         ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ResultsError(f"{path.name} is damaged ({error}). Restore it from the repository.") from None
+        raise ResultsError(f"{path.name} is damaged ({error}). {RESTORE}") from None
     if "seconds" not in frame.columns or frame.empty or frame.drop(columns="seconds").isna().all(axis=None):
-        raise ResultsError(f"{path.name} is damaged: no rows, or no column 'seconds'. Restore it from the repository.")
+        raise ResultsError(f"{path.name} is damaged: no rows, or no column 'seconds'. {RESTORE}")
     return frame
 
 
@@ -128,7 +132,7 @@ def facts(name: str, *, folder: Path | None = None) -> dict:
     except FileNotFoundError:
         raise ResultsError(f"There are no recorded results for {name!r}: make results STUDIES={name}") from None
     except ValueError as error:
-        raise ResultsError(f"{path.name} is damaged ({error}). Restore it from the repository.") from None
+        raise ResultsError(f"{path.name} is damaged ({error}). {RESTORE}") from None
 
 
 def recorded(study: Study, *, folder: Path | None = None) -> dict[tuple[Value, ...], dict[str, float]]:
@@ -183,7 +187,7 @@ def run_study(
     storage : str, optional
         Database URL that several machines share; by default a file in the cache folder.
     folder : Path, optional
-        For the results; the book's by default.
+        For the results; the book's by default, which only a checkout of the repository may change.
     workers : int
         Processes on this machine, one torch thread each.
     limit : int, optional
@@ -193,12 +197,14 @@ def run_study(
     ------
     ValueError
         For fewer than one worker, or an empty grid.
+    ResultsError
+        Before anything is computed, if the results could not be written.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: one process or more.")
     if not study.grid or not all(len(values) for values in study.grid.values()):
         raise ValueError(f"{study.name}: every parameter of the grid needs at least one value.")
-    folder = folder or FOLDER
+    folder = _writable(folder)
     before = recorded(study, folder=folder)
     url = storage or _default_storage(study)
     opened = _open(url)
@@ -387,6 +393,29 @@ def _one_thread() -> Iterator[None]:
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
+def _checkout() -> Path | None:
+    """The root of the repository that this package lies in; None for an installed copy."""
+    root = Path(__file__).resolve().parents[1]
+    return root if (root / "pyproject.toml").is_file() else None
+
+
+def _writable(folder: Path | None) -> Path:
+    """Where results go, after an attempt to write there."""
+    elsewhere = "name a folder of your own (--folder on the command line)"
+    if folder is None and _checkout() is None:
+        raise ResultsError(
+            f"This copy of the book is installed ({FOLDER.parents[1]}); its recorded results stay as they are. "
+            f"To add to them, clone the repository and call make results there; else {elsewhere}."
+        )
+    folder = folder or FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ResultsError(f"Nothing can be written to {folder} ({error.strerror}): {elsewhere}.") from None
+
+
 def _write(study: Study, rows: Mapping[tuple, Mapping[str, float]], folder: Path, command: str) -> None:
     """Both files, each replaced in one step; the table in the order of the grid, so that two runs give the same file."""
     if not rows:
@@ -406,12 +435,11 @@ def _write(study: Study, rows: Mapping[tuple, Mapping[str, float]], folder: Path
         "seconds": round(float(frame["seconds"].sum()), 1),
         "command": command,
         "commit": _git("rev-parse", "HEAD"),
-        "changed_since_commit": bool(_git("status", "--porcelain", "--", "tl_helpers")),
+        "changed_since_commit": bool(_git("status", "--porcelain", "--", "tl_helpers", ":!tl_helpers/book/results")),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
         "versions": runtime.versions(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     for path, content in (
         (folder / f"{study.name}.csv", text),
@@ -441,10 +469,12 @@ def machine() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str:
+    """What git says of the checkout; nothing for an installed copy, even one within another repository."""
+    root = _checkout()
+    if root is None:
+        return ""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=FOLDER.parents[1], capture_output=True, text=True, check=True, timeout=30
-        )
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
@@ -470,6 +500,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--storage", help="database URL that several machines share (default: a local file)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one torch thread each (default: 2)")
     parser.add_argument("--limit", type=int, help="run at most so many cells of each study")
+    parser.add_argument("--folder", type=Path, help="for the results (default: the book's, in a checkout)")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in STUDIES]
@@ -478,17 +509,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     studies = [STUDIES[name] for name in chosen.names or STUDIES]
     if chosen.list:
         for study in studies:
-            print(f"{study.name}: {len(recorded(study))} of {len(study.cells())} cells recorded. {study.title}")
+            done = len(recorded(study, folder=chosen.folder))
+            print(f"{study.name}: {done} of {len(study.cells())} cells recorded. {study.title}")
         return 0
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a killed run takes its workers along
     command = "make results" + (f" STUDIES={','.join(chosen.names)}" if chosen.names else "")
     failed = {}
     for study in studies:
-        failed[study.name] = run_study(
-            study, storage=chosen.storage, workers=chosen.workers, limit=chosen.limit, command=command
-        )
-        print(f"{study.name}: {len(recorded(study))} of {len(study.cells())} cells recorded.")
+        try:
+            failed[study.name] = run_study(
+                study,
+                storage=chosen.storage,
+                folder=chosen.folder,
+                workers=chosen.workers,
+                limit=chosen.limit,
+                command=command,
+            )
+        except ResultsError as problem:
+            sys.exit(str(problem))
+        done = len(recorded(study, folder=chosen.folder))
+        print(f"{study.name}: {done} of {len(study.cells())} cells recorded.")
         for cell in failed[study.name]:
             print(f"  failed {ATTEMPTS} times: {cell}", file=sys.stderr)
     return 1 if any(failed.values()) else 0

@@ -1,4 +1,4 @@
-"""Sphinx extension: `{tl-recorded}`, one row for each recorded study, written from the files in book/results."""
+"""Sphinx extension: `{tl-recorded}`, one row for each recorded study, written from the files in tl_helpers/book/results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 from status_page import table
 
-FOLDER = Path(__file__).resolve().parents[1] / "results"
+FOLDER = Path(__file__).resolve().parents[2] / "tl_helpers" / "book" / "results"
 
 
 def rows(folder: Path) -> list[list[str]]:
