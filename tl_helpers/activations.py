@@ -178,7 +178,7 @@ class Line:
 
 
 def run_prefix(backbone: Backbone, x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-    """Stages `start` to `stop` of a frozen prefix (so in eval mode), without gradient, in the precision of inference.
+    """Stages `start` to `stop` of a frozen prefix (so in eval mode), without gradient, in the runtime's precision.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def run_prefix(backbone: Backbone, x: torch.Tensor, start: int, stop: int) -> to
     here = runtime.current()
     x = x.to(here.device)
     x = backbone.prepare(x) if start == 0 else x
-    with torch.no_grad(), here.autocast("inference"):
+    with torch.no_grad(), here.autocast():
         for stage in list(backbone.stages.values())[start:stop]:
             if stage.training:
                 raise RuntimeError(
@@ -222,7 +222,7 @@ def _line_names(backbone: Backbone, samples: Samples) -> list[str]:
     pool_name = samples.pool or samples.fingerprint
     code = cache.source_fingerprint(run_prefix, views_of, Backbone)
     name = cache.fingerprint(
-        "line", code, backbone.preprocessing, here.precision("inference"), here.device.type, pool_name,
+        "line", code, backbone.preprocessing, here.precision, here.device.type, pool_name,
         list(samples.pixels.shape[1:]), runtime.versions()["torch"],
     )  # fmt: skip
     names = [name]
@@ -243,7 +243,7 @@ _SHAPES: dict[tuple, tuple[tuple[int, ...], torch.dtype]] = {}
 
 def _shape_after(backbone: Backbone, line: int, samples: Samples) -> tuple[tuple[int, ...], torch.dtype]:
     size = tuple(samples.pixels.shape[1:])
-    known = (backbone.name, backbone.preprocessing, line, size, runtime.current().precision("inference"))
+    known = (backbone.name, backbone.preprocessing, line, size, runtime.current().precision)
     if known not in _SHAPES:
         x = run_prefix(backbone, torch.zeros((1, *size), dtype=torch.uint8), 0, line)
         _SHAPES[known] = (tuple(x.shape[1:]), x.dtype)

@@ -76,7 +76,7 @@ def feature_key(backbone: Backbone, samples: Samples, stages: Sequence[str], poo
         cache.fingerprint(samples.pixels),
         list(stages),
         pool,
-        here.precision("inference"),
+        here.precision,
         here.device.type,
         cache.source_fingerprint(_run, pool_maps, Backbone),
     )
@@ -90,7 +90,7 @@ def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pool: str)
     last = stages[-1] if len(stages) == 1 else backbone.stage_names[-1]
     order = backbone.batch_order(samples.pixels)
     starts = range(0, len(samples), BATCH)
-    with torch.inference_mode(), here.autocast("inference"):
+    with torch.inference_mode(), here.autocast():
         for start in runtime.progress(starts, total=len(starts), what=f"features of {samples.name}"):
             x = backbone.prepare(samples.pixels[order[start : start + BATCH]].to(here.device))
             for name, stage in backbone.stages.items():

@@ -9,17 +9,14 @@ import contextlib
 import functools
 import importlib.metadata
 import math
-import json
 import os
 import platform
 import random
-import time
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
-
-Phase = Literal["inference", "training"]
+from typing import TypeVar
 
 OFFLINE_SWITCHES = {
     "HF_HUB_OFFLINE": "1",
@@ -43,11 +40,10 @@ from tqdm.auto import tqdm  # noqa: E402
 
 T = TypeVar("T")
 
-BF16_MUST_WIN_BY = 1.5
-"""bfloat16 is used only where it measures this many times faster: a clear win, so that noise cannot flip the choice."""
+PRECISIONS = ("float32", "bfloat16")
+"""What ``TL_PRECISION`` may say."""
 
-PROBE_PIXELS = {"inference": 224, "training": 96}
-"""Image sizes of the measurement: there the two precisions lie far apart, so that other load does not flip it either."""
+_EXACT: ContextVar[bool] = ContextVar("exact", default=False)
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,8 @@ class Runtime:
         May hub models and data sets be fetched? Off by default.
     fresh : bool
         Recompute runs even if they are stored.
+    asked : torch.dtype
+        The precision that was asked for: float32, or bfloat16 with ``TL_PRECISION=bfloat16``.
     """
 
     device: torch.device
@@ -73,39 +71,21 @@ class Runtime:
     cache_dir: Path
     online: bool = False
     fresh: bool = False
+    asked: torch.dtype = torch.float32
 
-    def precision(self, phase: Phase) -> torch.dtype:
-        """The dtype that is fastest here for a phase: float32, or bfloat16 where it wins clearly.
+    @property
+    def precision(self) -> torch.dtype:
+        """What networks compute in: float32 unless ``TL_PRECISION=bfloat16`` asks for the faster one, and in `exact` blocks.
 
-        Measured once per machine with a few steps of EfficientNet-Lite0 and kept in ``cache_dir/machine.json``.
-        ``TL_PRECISION=float32`` (or ``bfloat16``) overrides the measurement.
-
-        Parameters
-        ----------
-        phase : {"inference", "training"}
+        Never chosen by a measurement: the same book gives the same numbers on a fast machine and on a slow one.
         """
-        if phase not in PROBE_PIXELS:
-            raise ValueError(f"Unknown phase {phase!r}: use 'inference' or 'training'.")
-        forced = os.environ.get("TL_PRECISION")
-        if forced:
-            if forced not in ("float32", "bfloat16"):
-                raise ValueError(f"TL_PRECISION={forced!r}: use float32 or bfloat16, or unset it.")
-            return getattr(torch, forced)
-        key = f"{_machine()}|{self.device.type}|{phase}"
-        record = self.cache_dir / "machine.json"
-        known = _read_json(record)
-        if key not in known:
-            ratio = _bf16_speedup(self.device, phase, PROBE_PIXELS[phase])
-            known = _read_json(record) | {key: round(ratio, 2)}
-            self.cache_dir.mkdir(parents=True, exist_ok=True)
-            _write_json(record, known)
-        return torch.bfloat16 if known[key] >= BF16_MUST_WIN_BY else torch.float32
+        return torch.float32 if _EXACT.get() else self.asked
 
     @contextlib.contextmanager
-    def autocast(self, phase: Phase) -> Iterator[None]:
-        """Run a block in `precision(phase)`."""
-        dtype = self.precision(phase)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
+    def autocast(self) -> Iterator[None]:
+        """Run a block in `precision`."""
+        asked = self.precision is torch.bfloat16
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=asked):
             yield
 
     def describe(self) -> dict[str, str]:
@@ -123,7 +103,8 @@ class Runtime:
 def current() -> Runtime:
     """The runtime of this process, read once from the environment.
 
-    ``TL_DEVICE`` (cpu, cuda, mps), ``TL_THREADS``, ``TL_CACHE``, ``TL_ONLINE=1``, ``TL_FRESH=1``.
+    ``TL_DEVICE`` (cpu, cuda, mps), ``TL_THREADS``, ``TL_CACHE``, ``TL_ONLINE=1``, ``TL_FRESH=1``, ``TL_PRECISION``
+    (float32, the default on every device and then without TF32, or bfloat16).
 
     Raises
     ------
@@ -134,6 +115,11 @@ def current() -> Runtime:
     if not threads.isdigit() or int(threads) < 1:
         raise ValueError(f"TL_THREADS={threads!r}: use a whole number from 1 on, or unset it.")
     torch.set_num_threads(int(threads))
+    asked = os.environ.get("TL_PRECISION") or "float32"
+    if asked not in PRECISIONS:
+        raise ValueError(f"TL_PRECISION={asked!r}: use {' or '.join(PRECISIONS)}, or unset it.")
+    torch.set_float32_matmul_precision("highest")  # float32 means float32: no TF32 in products ...
+    torch.backends.cudnn.allow_tf32 = False  # ... nor in convolutions, where it is CUDA's default
     folder = os.environ.get("TL_CACHE") or platformdirs.user_cache_dir("tl_helpers", appauthor=False)
     return Runtime(
         device=_device(os.environ.get("TL_DEVICE")),
@@ -141,7 +127,39 @@ def current() -> Runtime:
         cache_dir=Path(folder).expanduser().resolve(),
         online=os.environ.get("TL_ONLINE", "0") == "1",
         fresh=os.environ.get("TL_FRESH", "0") == "1",
+        asked=getattr(torch, asked),
     )
+
+
+@contextlib.contextmanager
+def exact() -> Iterator[None]:
+    """In this block networks compute in float32, whatever ``TL_PRECISION`` says.
+
+    For comparisons with something written out by hand: that two formulas agree to 1e-6 can be seen in float32 only.
+    What is computed in other threads at the same time is not touched.
+
+    Examples
+    --------
+    >>> with runtime.exact():                                                  # doctest: +SKIP
+    ...     difference = abs(by_hand(model, x) - packaged(model, x)).max()
+    """
+    token = _EXACT.set(True)
+    try:
+        with torch.autocast(current().device.type, enabled=False):
+            yield
+    finally:
+        _EXACT.reset(token)
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine computes in bfloat16 by itself; elsewhere it is emulated, many times slower than float32."""
+    here = current()
+    if here.device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if here.device.type != "cpu":
+        return False  # not known before it is tried
+    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(flags.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "arm_bf16", "bf16"))
 
 
 def seed_everything(seed: int) -> None:
@@ -246,57 +264,3 @@ def _quota(system: Path = Path("/")) -> float:
                     quota, period = " ".join((system / mounted / group / file).read_text() for file in files).split()
                     least = min(least, int(quota) / int(period)) if int(quota) > 0 else least
     return least
-
-
-def _machine() -> str:
-    return f"{platform.machine()}-{torch.backends.cpu.get_cpu_capability()}-torch{torch.__version__}"
-
-
-HOPELESS = 0.25
-"""A first glance at bfloat16, as a share of float32's speed, below which it is not measured further."""
-
-
-def _bf16_speedup(device: torch.device, phase: Phase, pixels: int) -> float:
-    """Seconds in float32 over seconds in bfloat16 for one step of the network that most chapters use."""
-    import timm  # here: it takes seconds to import, and a measured machine does not need it
-
-    with torch.random.fork_rng(devices=[]):
-        network = timm.create_model("tf_efficientnet_lite0", num_classes=2).train(phase == "training")
-        batch = torch.rand(8, 3, pixels, pixels)
-    network = network.to(device, memory_format=torch.channels_last)
-    batch = batch.to(device, memory_format=torch.channels_last)
-
-    def seconds(bf16: bool, batch: torch.Tensor = batch) -> float:
-        start = time.perf_counter()
-        with torch.set_grad_enabled(phase == "training"):
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-                loss = network(batch).float().sum()
-            if phase == "training":
-                network.zero_grad()
-                loss.backward()
-        loss.item()
-        return time.perf_counter() - start
-
-    def ratio(repeats: int, batch: torch.Tensor) -> float:
-        pairs = [(seconds(False, batch), seconds(True, batch)) for _ in range(repeats + 1)][1:]  # in turn, so that
-        return min(pair[0] for pair in pairs) / min(pair[1] for pair in pairs)  # other load hits both
-
-    try:
-        glance = ratio(1, batch[:2, :, :32, :32])
-        # A CPU without bfloat16 emulates it, tens of times slower: the full measurement would take a minute to say so.
-        return glance if glance < HOPELESS else ratio(4, batch)
-    except RuntimeError:  # a device without bfloat16
-        return 0.0
-
-
-def _read_json(path: Path) -> dict[str, float]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):  # absent, or damaged by a killed process: measure again
-        return {}
-
-
-def _write_json(path: Path, content: dict[str, float]) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(content, indent=1, sort_keys=True))
-    beside.replace(path)

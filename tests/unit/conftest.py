@@ -16,7 +16,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TL_THREADS", "1")
     monkeypatch.setenv("TL_DEVICE", "cpu")
     monkeypatch.setenv("TL_PROGRESS", "0")
-    monkeypatch.setenv("TL_PRECISION", "float32")  # no measuring in tests that are not about it
+    monkeypatch.delenv("TL_PRECISION", raising=False)
     for name in ("TL_FRESH", "TL_ONLINE"):
         monkeypatch.delenv(name, raising=False)
     runtime.current.cache_clear()

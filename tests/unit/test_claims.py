@@ -2,12 +2,22 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tl_helpers import chapter, ledger
-from tl_helpers.claims import ClaimFailed, check, check_at_least, check_close, check_true, interval
+from tl_helpers import chapter, claims, ledger, panel, runtime
+from tl_helpers.claims import (
+    ClaimFailed,
+    check,
+    check_at_least,
+    check_close,
+    check_same,
+    check_true,
+    compare,
+    interval,
+)
 
 values = st.lists(st.floats(-100, 100), min_size=2, max_size=9)
 
@@ -26,7 +36,7 @@ def test_a_true_claim_is_printed_and_recorded(capsys):
     claim = check("A beats B", better=[85.0, 86.0, 87.0], worse=[80.0, 80.5, 81.5], by=5)
     assert claim.held
     assert claim.difference == pytest.approx(5.333, abs=1e-3)
-    assert "✓ A beats B: +5.33 [" in capsys.readouterr().out
+    assert "✓ A beats B: +5.3 points [" in capsys.readouterr().out
     record = ledger.default().records("claim")[-1]
     assert (record["statement"], record["held"]) == ("A beats B", True)
 
@@ -74,6 +84,102 @@ def test_plain_truth():
     with pytest.raises(ClaimFailed):
         check_true("same", False)
     assert ledger.default().records("claim")[-1]["difference"] is None
+
+
+def test_a_failed_claim_lets_the_notebook_go_on_where_claims_are_only_recorded(monkeypatch, capsys):
+    monkeypatch.setenv("TL_CLAIMS", "record")
+    assert not check_true("same", False).held
+    assert "✗ same" in capsys.readouterr().out
+    assert ledger.default().records("claim")[-1]["held"] is False
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "says"),
+    [
+        ([3, 4, 5], 0.0, "above 0"),
+        ([1.0, 2.0], [3.0, 4.1], "below 0"),
+        ([1, -1, 0.5], [0, 0, 0], "these seeds cannot tell"),
+    ],
+)
+def test_a_comparison_says_what_its_seeds_can_tell(one, other, says, capsys):
+    found = compare("one minus other", one, other)
+    assert found.verdict == says
+    assert (found.difference, found.low, found.high) == interval(np.asarray(one) - other)
+    assert f"{len(one)} seeds: {says}" in " ".join(capsys.readouterr().out.split())
+    assert ledger.default().records("claim") == []  # nothing is claimed
+
+
+def test_a_comparison_needs_values_of_the_same_seeds():
+    with pytest.raises(ValueError, match="one for each seed"):
+        compare("one minus other", [1, 2, 3], [1, 2])
+
+
+def test_the_same_thing_computed_twice():
+    x = torch.linspace(0, 1, 50)
+    assert check_same("by hand", lambda: x.exp(), lambda: np.exp(x.numpy()), within=1e-6).held
+    assert check_same("parts", {"a": x, "b": [1, 2.0]}, {"b": [1, 2.0], "a": x}, within=0).held
+    assert check_same("large numbers", 1e6 * x, 1e6 * x + 0.01, relative=1e-5, within=0.02).held
+    with pytest.raises(ClaimFailed, match=r"largest difference 1\.0e-03"):
+        check_same("not the same", x, x + 1e-3, within=1e-6)
+    with pytest.raises(ClaimFailed):
+        check_same("not the same bits", x.double(), x.double() + 1e-12, within=0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "says"),
+    [
+        (torch.ones(2).bfloat16(), torch.ones(2), "give a callable"),
+        (np.ones(2, dtype=np.float16), np.ones(2), "give a callable"),
+        (np.ones(2), np.ones(3), "shape"),
+        ({"a": 1}, {"b": 1}, "names"),
+        ([1, 2], [1], "parts"),
+        (np.array([np.nan]), np.array([np.nan]), "NaN"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(one, other, says):
+    with pytest.raises(ValueError, match=says):
+        check_same("by hand", one, other)
+
+
+def test_comparisons_are_exact_whatever_precision_was_asked_for(monkeypatch):
+    """In bfloat16 this product is off by a hundredth: the comparison must not see that."""
+    monkeypatch.setenv("TL_PRECISION", "bfloat16")
+    runtime.current.cache_clear()
+    x = torch.linspace(0, 1, 64)[None]
+    exact = (x @ x.T).item()
+
+    def packaged():
+        with runtime.current().autocast():
+            return (x @ x.T).float()
+
+    assert abs(packaged().item() - exact) > 1e-3
+    assert check_same("by hand", [[exact]], packaged, within=1e-5).held
+
+
+@settings(max_examples=100, deadline=None)
+@given(words=st.lists(st.text("abcdefgh &<", min_size=1, max_size=30), min_size=1, max_size=30), values=values)
+def test_plain_rows_fit_a_page_and_html_rows_escape(words, values):
+    sentence = " ".join(words)
+    found = claims.Comparison(sentence, *interval(values), len(values))
+    assert max(map(len, str(found).splitlines())) <= panel.COLUMNS
+    drawn = found._repr_html_().split("</style>")[1]
+    assert sentence.replace("&", "&amp;").replace("<", "&lt;") in drawn
+
+
+def test_a_bar_marks_mean_interval_and_margin():
+    found = claims.Claim("A beats B", True, 4.0, 2.0, 6.0, 5, "mean at least +3", "points", (3.0,))
+    drawn = found._repr_html_()
+    assert 'aria-label="interval from 2 to 6, mean 4, asked for 3"' in drawn
+    x = {value: 10 + 140 * value / 6 for value in (0, 2, 3, 4, 6)}
+    assert f'd="M{x[2]:.1f} 12.5H{x[6]:.1f}"' in drawn
+    assert f'cx="{x[4]:.1f}"' in drawn
+    assert f'd="M{x[3]:.1f} 3V22"' in drawn
+    assert "+4.0 points [+2.0, +6.0]" in drawn
+
+
+@pytest.mark.parametrize(("half", "text"), [(3.0, "+1.2 "), (0.02, "+1.23 "), (0.0, "+1.2 "), (0.0004, "+1.2346 ")])
+def test_as_many_decimals_as_the_interval_deserves(half, text):
+    assert claims.effect(1.23456, 1.23456 - half, 1.23456 + half, "points").startswith(text)
 
 
 def test_chapter_reports_on_itself(capsys):

@@ -1,6 +1,8 @@
 """tl_helpers.runtime: environment, seeds, precision, offline by default."""
 
+import concurrent.futures
 import os
+import pathlib
 import random
 import subprocess
 import sys
@@ -9,7 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from tl_helpers import runtime
+from tests.unit.conftest import stripes
+from tl_helpers import features, runtime
+from tl_helpers.models import load_backbone
+
+
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """A runtime that was asked for bfloat16."""
+    monkeypatch.setenv("TL_PRECISION", "bfloat16")
+    runtime.current.cache_clear()
+    return runtime.current()
 
 
 def test_environment_is_read(monkeypatch, tmp_path):
@@ -25,7 +37,12 @@ def test_environment_is_read(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value", "says"),
-    [("TL_THREADS", "0", "whole number"), ("TL_THREADS", "two", "whole number"), ("TL_DEVICE", "tpu", "use one of")],
+    [
+        ("TL_THREADS", "0", "whole number"),
+        ("TL_THREADS", "two", "whole number"),
+        ("TL_DEVICE", "tpu", "use one of"),
+        ("TL_PRECISION", "int8", "float32 or bfloat16"),
+    ],
 )
 def test_unusable_settings_are_explained(monkeypatch, name, value, says):
     monkeypatch.setenv(name, value)
@@ -70,67 +87,68 @@ def test_workers_differ_but_repeat():
     assert np.random.rand() != first
 
 
-def test_precision_is_measured_once_and_kept(monkeypatch, own_cache):
-    monkeypatch.delenv("TL_PRECISION")
-    calls = []
-    monkeypatch.setattr(runtime, "_bf16_speedup", lambda device, phase, pixels: calls.append(pixels) or 2.0)
+def test_float32_unless_asked_otherwise(own_cache):
+    """No clock has a say, whatever the machine can do: nothing is measured, nothing is kept about the machine."""
     here = runtime.current()
-    assert here.precision("inference") is torch.bfloat16
-    assert here.precision("inference") is torch.bfloat16
-    assert calls == [runtime.PROBE_PIXELS["inference"]]
-    (own_cache / "machine.json").write_text("{ half a fi")  # a killed process cannot do this, a full disk might
-    assert here.precision("inference") is torch.bfloat16
-    assert len(calls) == 2
-
-
-def test_precision_needs_a_clear_win(monkeypatch):
-    monkeypatch.delenv("TL_PRECISION")
-    monkeypatch.setattr(runtime, "_bf16_speedup", lambda *_: runtime.BF16_MUST_WIN_BY - 0.1)
-    assert runtime.current().precision("training") is torch.float32
-
-
-def test_precision_measures_a_real_network(monkeypatch):
-    monkeypatch.delenv("TL_PRECISION")
-    assert 0.05 < runtime._bf16_speedup(torch.device("cpu"), "inference", 32) < 50
-
-
-@pytest.mark.parametrize(("slower", "full"), [(100, False), (0.5, True)])
-def test_hopeless_bfloat16_costs_only_a_glance(monkeypatch, slower, full):
-    """The clock is the network's: a step takes 1, in bfloat16 `slower`."""
-    now, shapes = [0.0], []
-
-    class Network(torch.nn.Module):
-        def forward(self, x):
-            shapes.append(tuple(x.shape))
-            now[0] += slower if torch.is_autocast_enabled("cpu") else 1
-            return x.mean(dim=(1, 2, 3))
-
-    monkeypatch.setattr("timm.create_model", lambda *_, **__: Network())
-    monkeypatch.setattr(runtime.time, "perf_counter", lambda: now[0])
-    assert runtime._bf16_speedup(torch.device("cpu"), "inference", 64) == pytest.approx(1 / slower)
-    assert ((8, 3, 64, 64) in shapes) is full
-
-
-@pytest.mark.parametrize("phase", ["train", ""])
-def test_unknown_phase(phase):
-    with pytest.raises(ValueError, match="inference"):
-        runtime.current().precision(phase)
-
-
-def test_unknown_precision(monkeypatch):
-    monkeypatch.setenv("TL_PRECISION", "int8")
-    with pytest.raises(ValueError, match="TL_PRECISION"):
-        runtime.current().precision("inference")
-
-
-def test_autocast_follows_precision(monkeypatch):
-    monkeypatch.setenv("TL_PRECISION", "bfloat16")
     one = torch.ones(2, 2)
-    with runtime.current().autocast("inference"):
-        assert (one @ one).dtype is torch.bfloat16
-    monkeypatch.setenv("TL_PRECISION", "float32")
-    with runtime.current().autocast("inference"):
+    with here.autocast():
+        assert (one @ one).dtype is here.precision is torch.float32
+    assert list(own_cache.parent.glob("**/machine.json")) == []
+
+
+def test_bfloat16_where_it_is_asked_for(bfloat16):
+    one = torch.ones(2, 2)
+    with bfloat16.autocast():
+        assert (one @ one).dtype is bfloat16.precision is torch.bfloat16
+
+
+def test_exact_blocks_compute_in_float32_whatever_is_asked(bfloat16):
+    one = torch.ones(2, 2)
+    with bfloat16.autocast(), runtime.exact():  # also inside another block, and nested
         assert (one @ one).dtype is torch.float32
+        with runtime.exact(), bfloat16.autocast():
+            assert (one @ one).dtype is bfloat16.precision is torch.float32
+        assert bfloat16.precision is torch.float32
+    assert bfloat16.precision is torch.bfloat16
+
+
+def test_exact_ends_with_an_error_too(bfloat16):
+    with pytest.raises(ZeroDivisionError), runtime.exact():
+        _ = 1 / 0
+    assert bfloat16.precision is torch.bfloat16
+
+
+def test_exact_leaves_other_threads_alone(bfloat16):
+    with runtime.exact(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: bfloat16.precision).result() is torch.bfloat16
+
+
+def test_what_is_computed_in_another_precision_has_another_name(bfloat16):
+    samples, backbone = stripes(8), load_backbone("digit_cnn", pretrained=False)
+    names = [features.feature_key(backbone, samples, backbone.stage_names, "avg")]
+    with runtime.exact():
+        names.append(features.feature_key(backbone, samples, backbone.stage_names, "avg"))
+    assert names[0] != names[1]
+
+
+def test_float32_on_cuda_is_not_tf32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    torch.set_float32_matmul_precision("high")
+    runtime.current.cache_clear()
+    runtime.current()
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_bfloat16_of_this_machine_is_known():
+    """PyTorch's own list of instructions says so, and agrees with the kernel's where there is one."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    if flags and runtime.platform.machine() == "x86_64":
+        assert runtime.has_bfloat16() is ("avx512_bf16" in flags or "amx_bf16" in flags)
+    else:
+        assert runtime.has_bfloat16() in (True, False)
 
 
 @pytest.mark.slow

@@ -168,7 +168,7 @@ def fit(
         seconds=loop.seconds,
         trainable=freezing.count_trainable(model),
         device=here.device.type,
-        precision=str(here.precision("training")).removeprefix("torch."),
+        precision=str(here.precision).removeprefix("torch."),
         threads=here.threads,
     )
     if accelerate.PartialState().is_main_process:
@@ -220,8 +220,7 @@ def run_key(
         seed,
         cached,
         here.device.type,
-        here.precision("training"),
-        here.precision("inference"),
+        here.precision,
         [] if align is None else align.key(),
         [] if plugin is None else plugin.key(),
         [] if retention is None else retention.key(),
@@ -322,7 +321,7 @@ class _Loop:
                     again, again_positions = self._second_batch(turn, depth)
                 if align is not None:
                     x = join([x, again])
-                with here.autocast("training"):
+                with here.autocast():
                     logits, further = net(x, depth, len(positions), step / steps)
                 logits = logits.float()
                 loss = self._loss(logits, positions)
@@ -335,7 +334,7 @@ class _Loop:
                     now = Step(
                         model, x, depth, positions, targets, logits, further, step / steps, again, again_positions
                     )
-                    with here.autocast("training"):
+                    with here.autocast():
                         more = plugin.loss(now)
                     loss = loss if more is None else loss + more
                 optimizer.zero_grad()
@@ -409,7 +408,7 @@ class _Loop:
     def loss_at(self, positions: torch.Tensor, turns: torch.Tensor, depth: int) -> torch.Tensor:
         """The loss of one batch, ready for ``backward()``; for work outside `run`, such as the range test."""
         x = self._source(depth)(positions, turns).to(self.here.device)
-        with self.here.autocast("training"):
+        with self.here.autocast():
             logits = self.model.above(x, depth)
         return self._loss(logits.float(), positions)
 

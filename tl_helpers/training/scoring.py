@@ -48,7 +48,7 @@ def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarra
     if views not in (1, VIEWS):
         raise ValueError(f"views={views}: use 1 (the image as it is) or {VIEWS} (all exact views).")
     here = runtime.current()
-    dtype = here.precision("inference")
+    dtype = here.precision
     code = cache.source_fingerprint(logits_of, models.backbone, activations.run_prefix)
     frozen = model.backbone.frozen_depth
     key = cache.fingerprint(
@@ -75,7 +75,7 @@ def logits_of(model: Classifier, samples: Samples, line: Line | None, number: in
     was_training = model.training
     model.eval().to(here.device)
     parts = []
-    with torch.inference_mode(), here.autocast("inference"):
+    with torch.inference_mode(), here.autocast():
         for start in range(0, len(samples), BATCH):
             stop = min(start + BATCH, len(samples))
             if line is None:
@@ -96,7 +96,7 @@ def embed(model: Classifier, samples: Samples | Unlabelled) -> np.ndarray:
     depth = model.backbone.frozen_depth
     line = Line(model.backbone, depth, samples, views=1) if depth else None
     parts = []
-    with torch.inference_mode(), here.autocast("inference"):
+    with torch.inference_mode(), here.autocast():
         for start in range(0, len(samples), BATCH):
             stop = min(start + BATCH, len(samples))
             if line is None:
