@@ -464,7 +464,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "device": here.device.type,
-        "precision": str(here.precision("training")).removeprefix("torch."),
+        "precision": str(here.precision).removeprefix("torch."),
     }
 
 
