@@ -21,11 +21,13 @@ SOURCE = """\
 import sys
 from importlib.util import find_spec
 
-if find_spec("tl_helpers") is None:  # this notebook is on its own: it needs the book's package
-    book = "git+{address}"
+# A notebook on its own needs the book's package.
+if find_spec("tl_helpers") is None:
+    book = "{address}"
     if "google.colab" not in sys.modules:
-        raise ImportError(f"Install the book first, in a cell of its own: %pip install {{book}}")
-    %pip install -q {{book}}"""
+        how = f"%pip install git+{{book}}"
+        raise ImportError(f"Install the book first, in its own cell: {{how}}")
+    %pip install -q git+{{book}}"""
 
 
 def address() -> str:
