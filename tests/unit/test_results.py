@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tl_helpers import results
+from tl_helpers import results, studies
 from tl_helpers.results import ResultsError, Study, facts, load, recorded, run_study
 
 CALLS: list[dict] = []
@@ -175,6 +175,59 @@ def test_the_command_line_knows_its_studies(capsys):
     with pytest.raises(SystemExit):
         results.main(["nothing"])
     assert "no study named nothing" in capsys.readouterr().err
+
+
+def test_an_installed_copy_keeps_its_results_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "_checkout", lambda: None)
+    with pytest.raises(ResultsError, match=r"installed \(.*tl_helpers\).*clone the repository.*--folder"):
+        run_study(STUDY)
+    assert CALLS == []
+    run_study(STUDY, folder=tmp_path / "mine", limit=1)
+    assert len(load("tiny", folder=tmp_path / "mine")) == 1
+    assert facts("tiny", folder=tmp_path / "mine")["commit"] == ""
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(tmp_path):
+    (tmp_path / "file").write_text("nobody, not even root, writes below a file")
+    with pytest.raises(ResultsError, match=r"Nothing can be written to .*file.inside .*--folder"):
+        run_study(STUDY, folder=tmp_path / "file" / "inside")
+    assert CALLS == []
+
+
+def test_the_command_line_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(studies.STUDIES, "tiny", STUDY)
+    assert results.main(["tiny", "--workers", "1", "--limit", "3", "--folder", str(tmp_path)]) == 0
+    assert len(load("tiny", folder=tmp_path)) == 3
+    assert results.main(["--list", "--folder", str(tmp_path)]) == 0
+    assert "tiny: 3 of 12 cells" in capsys.readouterr().out
+    monkeypatch.setattr(results, "_checkout", lambda: None)
+    with pytest.raises(SystemExit, match="This copy of the book is installed"):
+        results.main(["tiny", "--workers", "1"])
+
+
+def test_the_books_results_lie_in_the_package():
+    assert results.FOLDER.is_relative_to(Path(results.__file__).parent)
+    assert results._checkout() == Path(__file__).parents[2]
+
+
+def test_a_change_of_the_results_alone_is_no_change_since_the_commit(tmp_path, monkeypatch):
+    """Recording a study writes into the package: the next one's note must not say that its code had changed."""
+    for name in ("pyproject.toml", "tl_helpers/results.py", "tl_helpers/book/results/a.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(tmp_path)]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(results, "_checkout", lambda: tmp_path)
+    (tmp_path / "tl_helpers/book/results/a.csv").write_text("2")
+    run_study(STUDY, folder=tmp_path / "mine", limit=1)
+    note = facts("tiny", folder=tmp_path / "mine")
+    assert len(note["commit"]) == 40
+    assert note["changed_since_commit"] is False
+    (tmp_path / "tl_helpers/results.py").write_text("2")
+    run_study(STUDY, folder=tmp_path / "mine", limit=1)
+    assert facts("tiny", folder=tmp_path / "mine")["changed_since_commit"] is True
 
 
 def test_no_name_of_a_host_is_recorded():
