@@ -1,8 +1,15 @@
-"""A chapter reports on itself: `begin` in its first cell, `finish` in its last. The status page is made of these reports."""
+"""A chapter reports on itself: `begin` in its first cell, `finish` in its last; one that an error stops leaves a record too.
+
+The status page is made of these reports.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
+from typing import Any
+
+from IPython import get_ipython
 
 from tl_helpers import ledger, runtime
 
@@ -20,6 +27,7 @@ def begin(name: str) -> None:
     ledger.SESSION[0] = ledger.Session(chapter=name)
     runtime.seed_everything(0)
     plots.use_style()
+    _watch(True)
     here = runtime.current()
     print(f"Chapter {name} on {here.device}, {here.threads} thread(s), hubs {'online' if here.online else 'offline'}.")
 
@@ -35,6 +43,7 @@ def finish() -> None:
     session = ledger.SESSION[0]
     if not session.chapter:
         raise RuntimeError("finish() without begin(): run the notebook's first code cell.")
+    _watch(False)
     seconds = time.perf_counter() - session.started
     here = runtime.current()
     held = sum(claim["held"] for claim in session.claims)
@@ -56,4 +65,30 @@ def finish() -> None:
     print(
         f"{session.chapter}: {seconds:.0f} s, {computed} runs computed and {reused} read from the store, "
         f"{held} of {len(session.claims)} claims held."
+    )
+
+
+def _watch(on: bool) -> None:
+    """Have `_note_stop` called after each cell of the notebook, or no longer."""
+    shell = get_ipython()
+    if shell is None:  # a script or a test
+        return
+    with contextlib.suppress(ValueError):  # was not registered
+        shell.events.unregister("post_run_cell", _note_stop)
+    if on:
+        shell.events.register("post_run_cell", _note_stop)
+
+
+def _note_stop(result: Any) -> None:
+    """Record that an error stopped the chapter, and where. An interrupt is the reader's own decision and is not recorded."""
+    error = result.error_before_exec or result.error_in_exec
+    if error is None or isinstance(error, KeyboardInterrupt):
+        return
+    said = next(iter(str(error).splitlines()), "")
+    ledger.default().append(
+        "stopped chapter",
+        chapter=ledger.SESSION[0].chapter,
+        error=f"{type(error).__name__}: {said}"[:300],
+        cell=next(iter(str(result.info.raw_cell).strip().splitlines()), ""),
+        claims=ledger.SESSION[0].claims,
     )

@@ -1,8 +1,8 @@
 """Sphinx extension: the directives of the status page.
 
-`{tl-status}` writes, from the ledger's records of kind "chapter", one row for each chapter in book/_toc.yml and one
-row for each of its claims. `{tl-versions}` lists the versions that the newest run used. Nothing on that page is typed
-by hand; a chapter without a record says so.
+`{tl-status}` writes, from the ledger's records of kind "chapter" and "stopped chapter", one row for each chapter in
+book/_toc.yml and one row for each of its claims. `{tl-versions}` lists the versions that the newest run used. Nothing on
+that page is typed by hand; a chapter without a record says so.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ NOT_RUN = "not run here"
 
 @dataclass
 class ChapterStatus:
-    """What the ledger knows of one chapter: its newest cold run, its newest warm run, and the claims of the newest."""
+    """What the ledger knows of one chapter: its newest cold and warm run, the claims of the newest, and a later stop."""
 
     docname: str
     cold: dict | None = None
     warm: dict | None = None
     newest: dict | None = None
+    stopped: dict | None = None
     claims: list[dict] = field(default_factory=list)
 
     @property
@@ -36,7 +37,16 @@ class ChapterStatus:
 
     @property
     def passed(self) -> bool:
-        return self.newest is not None and all(claim["held"] for claim in self.claims)
+        return self.newest is not None and self.stopped is None and all(claim["held"] for claim in self.claims)
+
+    @property
+    def result(self) -> nodes.inline:
+        """How the newest run ended: the word, and what stopped it."""
+        if self.stopped is not None:
+            return mark(f"stopped: {self.stopped['error']} ({when(self.stopped)})", False)
+        if self.newest is None:
+            return mark(NOT_RUN, None)
+        return mark("passed", True) if self.passed else mark("claim failed", False)
 
 
 def chapters_in(toc: Path) -> list[str]:
@@ -63,6 +73,10 @@ def summarise(docnames: list[str], records: list[dict]) -> list[ChapterStatus]:
         status = by_name.get(record["chapter"])
         if status is None:
             continue
+        if record["kind"] == "stopped chapter":
+            status.stopped = record
+            continue
+        status.stopped = None
         if record["cold"]:
             status.cold = record
         else:
@@ -72,11 +86,16 @@ def summarise(docnames: list[str], records: list[dict]) -> list[ChapterStatus]:
 
 
 def chapter_records() -> tuple[list[dict], Path]:
-    """All records of kind "chapter" in this machine's ledger, and the ledger's file."""
+    """How chapters ended, finished or stopped, from this machine's ledger; and the ledger's file."""
     from tl_helpers import ledger
 
     book = ledger.default()
-    return book.records("chapter"), book.path
+    return [record for record in book.records() if record["kind"] in ("chapter", "stopped chapter")], book.path
+
+
+def when(record: dict) -> str:
+    """Date and minute of a record."""
+    return record["time"][:16].replace("T", " ")
 
 
 def mark(text: str, good: bool | None) -> nodes.inline:
@@ -132,14 +151,12 @@ def chapter_table(statuses: list[ChapterStatus]) -> nodes.table:
         rows.append(
             [
                 document_link(status.docname),
-                mark("passed", True)
-                if status.passed
-                else mark("claim failed" if run else NOT_RUN, False if run else None),
+                status.result,
                 mark(f"{held}/{len(status.claims)}", held == len(status.claims)) if run else mark("–", None),
                 seconds(status.cold, COLD_BUDGET),
                 seconds(status.warm, WARM_BUDGET),
                 f"{run['device']}, {run['threads']} thread{'s' if run['threads'] != 1 else ''}" if run else "–",
-                run["time"][:16].replace("T", " ") if run else "–",
+                when(run) if run else "–",
             ]
         )
     header = [
@@ -170,7 +187,7 @@ def claim_table(statuses: list[ChapterStatus]) -> nodes.table:
                 [
                     document_link(status.docname),
                     claim_cell(claim),
-                    f"{claim['difference']:+.2f}" if measured else "–",
+                    f"{claim['difference']:+.2f} {claim.get('unit', '')}".strip() if measured else "–",
                     f"{claim['low']:+.2f} to {claim['high']:+.2f}" if measured else "–",
                     str(claim["seeds"]) if measured else "–",
                     mark("held" if claim["held"] else "failed", claim["held"]),
@@ -205,9 +222,9 @@ class VersionsDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         records, ledger = chapter_records()
         self.env.note_dependency(str(ledger))
-        if not records:
+        if not any("versions" in record for record in records):
             return [nodes.paragraph("", "No chapter has been run on the machine that built this page.")]
-        newest = max(records, key=lambda record: record["time"])
+        newest = max((record for record in records if "versions" in record), key=lambda record: record["time"])
         rows = [[name, str(version)] for name, version in newest["versions"].items()]
         return [table(["Software", "Version"], rows, [30, 30], ["tl-versions"])]
 

@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import alt_text
+import elsewhere
 import execute
 import nbformat
 import offline_pages
@@ -21,7 +22,14 @@ CLAIM |= {"held": True, "difference": 2.0, "low": 1.0, "high": 3.0}
 
 
 def record(chapter: str, time: str, cold: bool, seconds: float = 10.0, claims=(CLAIM,)) -> dict:
-    fields = {"chapter": chapter, "time": time, "cold": cold, "seconds": seconds, "claims": list(claims)}
+    fields = {
+        "kind": "chapter",
+        "chapter": chapter,
+        "time": time,
+        "cold": cold,
+        "seconds": seconds,
+        "claims": list(claims),
+    }
     return fields | {"device": "cpu", "threads": 1, "versions": {"python": "3.11"}}
 
 
@@ -107,6 +115,40 @@ def test_chapters_come_from_the_table_of_contents_in_its_order(tmp_path):
     assert status_page.chapters_in(toc) == ["notebooks/02_b", "notebooks/03_c", "notebooks/01_a"]
 
 
+def test_a_chapter_that_stopped_after_its_last_run_says_so_until_it_runs_again():
+    stop = {"kind": "stopped chapter", "chapter": "01_a", "time": "2026-01-02T10:20:00", "error": "ClaimFailed: a < b"}
+    records = [record("01_a", "2026-01-01T00:00:00", cold=True), stop]
+    (status,) = status_page.summarise(["notebooks/01_a"], records)
+    assert not status.passed
+    assert "stopped: ClaimFailed: a < b (2026-01-02 10:20)" in status_page.chapter_table([status]).astext()
+    (status,) = status_page.summarise(["notebooks/01_a"], [stop])  # never finished at all
+    assert "stopped: ClaimFailed" in status_page.chapter_table([status]).astext()
+    again = record("01_a", "2026-01-03T00:00:00", cold=False)
+    (status,) = status_page.summarise(["notebooks/01_a"], [*records, again])
+    assert status.passed
+    assert "stopped" not in status_page.chapter_table([status]).astext()
+
+
+@pytest.mark.slow
+def test_a_chapter_that_an_error_stops_leaves_a_record(tmp_path, monkeypatch):
+    """In a real kernel: a claim that fails; then an interrupt, which is nobody's failure; then a finish."""
+    monkeypatch.setenv("TL_CACHE", str(tmp_path / "store"))
+    begin = "from tl_helpers import chapter, claims\nchapter.begin('01_a')"
+    endings = {
+        "stops": "claims.check_true('water flows uphill', False)",
+        "interrupted": "raise KeyboardInterrupt",
+        "finishes": "chapter.finish()",
+    }
+    for name, ending in endings.items():
+        monkeypatch.setattr(execute, "CACHE", tmp_path / name)
+        asyncio.run(execute.execute_all([write_notebook(tmp_path / f"{name}.ipynb", begin, ending)], 1, 60))
+    found, _ = status_page.chapter_records()
+    assert [(r["kind"], r["chapter"]) for r in found] == [("stopped chapter", "01_a"), ("chapter", "01_a")]
+    assert found[0]["error"] == "ClaimFailed: ✗ water flows uphill: checked"
+    assert found[0]["cell"] == endings["stops"]
+    assert found[0]["claims"][0]["held"] is False
+
+
 def test_newest_cold_and_warm_run_are_shown_and_unknown_chapters_ignored():
     records = [
         record("01_a", "2026-01-02T00:00:00", cold=True, seconds=200),
@@ -186,3 +228,81 @@ def test_recorded_runs_are_listed_from_their_files(tmp_path):
     assert row[1] == "2 of 2"
     assert row[5] == "make results"
     assert recorded_runs.rows(tmp_path / "nothing") == []
+
+
+# ---- other machines --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_chapters(tmp_path, monkeypatch):
+    """Two chapters: one whose claim holds with one thread only, one that stops."""
+    monkeypatch.setattr(elsewhere, "ROOT", tmp_path)
+    monkeypatch.setattr(elsewhere, "FOLDER", tmp_path / "elsewhere")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "tl_helpers").mkdir()
+    begin = "from tl_helpers import chapter, claims, runtime\nchapter.begin('{}')"
+    claim = "claims.check_true('one thread', runtime.current().threads == 1)"
+    write_notebook(tmp_path / "notebooks" / "01_claims.ipynb", begin.format("01_claims"), claim, "chapter.finish()")
+    write_notebook(tmp_path / "notebooks" / "02_stops.ipynb", begin.format("02_stops"), "1 / 0", "chapter.finish()")
+    return elsewhere.chapters()
+
+
+MACHINES = [elsewhere.Machine("one"), elsewhere.Machine("two", {"TL_NOTHING": "1"}, threads=2)]
+
+
+@pytest.mark.slow
+def test_chapters_run_as_other_machines_and_a_second_call_goes_on(two_chapters, capsys):
+    first = elsewhere.run_all([(two_chapters[0], machine) for machine in MACHINES], 2)
+    one, two = asyncio.run(first)
+    assert (one.executed, one.held, one.claims, one.failed) == (True, 1, 1, [])
+    assert (two.executed, two.held, two.claims) == (True, 0, 1)  # it failed, and the chapter went on
+    assert two.failed == ["one thread: checked"]
+    stores = [(elsewhere.FOLDER / machine.name / "ledger.jsonl").exists() for machine in MACHINES]
+    assert stores == [True, True]
+
+    capsys.readouterr()
+    pairs = [(path, MACHINES[0]) for path in two_chapters]
+    again, stopped = asyncio.run(elsewhere.run_all(pairs, 1))
+    assert "1 of 2 are known, 1 to execute" in capsys.readouterr().out
+    assert again == one
+    assert not stopped.executed
+    assert "ZeroDivisionError" in stopped.error
+    shown = elsewhere.table(two_chapters, MACHINES)
+    assert "0/1 in" in shown
+    assert "CLAIM FAILED" in shown
+    assert "STOPPED" in shown
+    assert shown.count("not run") == 1
+
+    write_notebook(two_chapters[0], "2 + 2")  # other code: what is known no longer counts
+    assert " *" in elsewhere.table(two_chapters, MACHINES)
+
+
+def test_the_commit_chooses_a_machine_that_this_one_is_not(two_chapters, monkeypatch):
+    monkeypatch.setattr(elsewhere, "QUICK", ("02",))
+    chosen = {}
+    for native in ("AVX2", "AVX512"):
+        monkeypatch.setattr(elsewhere, "native", lambda name=native: name)
+        chosen[native] = set()
+        for commit in range(40):
+            done = SimpleNamespace(stdout=f"{commit}\n")
+            monkeypatch.setattr(elsewhere.subprocess, "run", lambda *_, answer=done, **__: answer)
+            path, machine = elsewhere.picked()
+            assert (path, machine) == elsewhere.picked()
+            chosen[native].add((path.stem[:2], machine.name))
+    assert chosen == {"AVX2": {("02", "sse41")}, "AVX512": {("02", "sse41"), ("01", "avx2"), ("02", "avx2")}}
+
+
+def test_bfloat16_is_left_out_where_it_would_be_emulated(monkeypatch):
+    machine = next(machine for machine in elsewhere.MACHINES if machine.name == "bfloat16")
+    for has, said in ((True, ""), (False, "no bfloat16")):
+        monkeypatch.setattr(elsewhere.runtime, "has_bfloat16", lambda answer=has: answer)
+        assert said in elsewhere.usable(machine)
+        assert bool(elsewhere.usable(machine)) is not has
+
+
+def test_chapters_and_machines_are_asked_for_by_their_beginnings():
+    names = ["01_first", "04_fine", "13_continual"]
+    assert elsewhere.chosen("13,04", names, "chapter") == ["04_fine", "13_continual"]
+    assert elsewhere.chosen("", names, "chapter") == names
+    with pytest.raises(SystemExit, match="no chapter 99"):
+        elsewhere.chosen("04,99", names, "chapter")
