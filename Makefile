@@ -18,7 +18,8 @@ comma     := ,
 INSTALLED := $(VENV)/.installed
 PACKAGE   := $(shell find tl_helpers -type f -not -name '*.pyc')
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-BOOK      := _config.yml $(shell find book -type f -not -name '*.pyc' -not -path 'book/_static/vendor/*')
+BOOK      := _config.yml $(shell find book tl_lab -type f -not -name '*.pyc' -not -path 'book/_static/vendor/*')
+LAB       := $(shell find tl_lab -type f -not -name '*.py*')
 TESTS     := $(shell find tests -type f -name '*.py')
 RUN_TESTS := tests/unit tests/exercises tests/results tests/no_network
 
@@ -53,8 +54,8 @@ check: $(INSTALLED)  ## lint and run the fast unit tests (under a minute)
 results: $(INSTALLED)  ## record what is missing in tl_helpers/book/results: hours on two cores
 	$(PY) -m tl_helpers.results $(subst $(comma), ,$(STUDIES)) --workers $(JOBS) $(if $(STORAGE),--storage $(STORAGE)) $(if $(LIMIT),--limit $(LIMIT))
 
-lab: $(INSTALLED)  ## open JupyterLab on the chapters
-	$(BIN)/jupyter-lab notebooks
+lab: $(INSTALLED)  ## open JupyterLab on the start page and the chapters
+	$(BIN)/jupyter-lab
 
 serve: $(STAMPS)/html  ## show the built book at http://127.0.0.1:8000
 	$(PY) -m http.server --bind 127.0.0.1 --directory _build/html 8000
@@ -67,7 +68,7 @@ gone:
 $(STAMPS):
 	@mkdir -p $@
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml setup.py constraints.txt $(LAB)
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) book/_tools/phase.py run install -- $(PY) -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e ".[dev]"
 	$(PY) -m tl_helpers.data.sentiment
