@@ -327,7 +327,7 @@ def main() -> int:
         runtime.current.cache_clear()
         rows = measure(options.labels, options.epochs, options.depths, options.rates)
         here = runtime.current()
-        precision, threads = str(here.precision("training")).removeprefix("torch."), here.threads
+        precision, threads = str(here.precision).removeprefix("torch."), here.threads
         task = load_task("elpv", seed=0).few_labels(options.labels, 0)
         once = round(reading(files_of(task, "train")), 2)
     found = summary(rows, options.depths)
