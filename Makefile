@@ -30,7 +30,7 @@ HTML_GONE   := $(if $(wildcard _build/html/book/index.html),,gone)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install vendor execute book test check results lab serve clean gone
+.PHONY: help install vendor execute book test check results elsewhere lab serve clean gone
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -42,8 +42,8 @@ book: $(STAMPS)/html  ## build the whole book into _build/html
 	@$(PHASE) summary install vendor execute build
 	@echo "Open _build/html/index.html, or run 'make serve'."
 
-test: $(STAMPS)/lint $(STAMPS)/unit $(STAMPS)/nbval $(STAMPS)/html $(STAMPS)/browser  ## run all tests: code, chapters, strict build, real browser
-	@$(PHASE) summary install vendor lint unit nbval execute build browser
+test: $(STAMPS)/lint $(STAMPS)/unit $(STAMPS)/nbval $(STAMPS)/elsewhere $(STAMPS)/html $(STAMPS)/browser  ## run all tests: code, chapters, strict build, real browser
+	@$(PHASE) summary install vendor lint unit nbval elsewhere execute build browser
 
 check: $(INSTALLED)  ## lint and run the fast unit tests (under a minute)
 	$(PY) -m ruff check .
@@ -53,6 +53,10 @@ check: $(INSTALLED)  ## lint and run the fast unit tests (under a minute)
 # STUDIES=freeze_grid,strategies (all by default), STORAGE=database URL that several machines share, LIMIT=runs now.
 results: $(INSTALLED)  ## record what is missing in tl_helpers/book/results: hours on two cores
 	$(PY) -m tl_helpers.results $(subst $(comma), ,$(STUDIES)) --workers $(JOBS) $(if $(STORAGE),--storage $(STORAGE)) $(if $(LIMIT),--limit $(LIMIT))
+
+# CHAPTERS=04,13 MACHINES=sse41,two-threads (all by default); a second call goes on where the first one stopped.
+elsewhere: $(INSTALLED)  ## execute chapters as other machines would, each with a cold store: hours for all of them
+	$(OFFLINE) $(PY) book/_tools/elsewhere.py --jobs $(JOBS) $(if $(CHAPTERS),--chapters $(CHAPTERS)) $(if $(MACHINES),--machines $(MACHINES))
 
 lab: $(INSTALLED)  ## open JupyterLab on the start page and the chapters
 	$(BIN)/jupyter-lab
@@ -102,6 +106,11 @@ $(STAMPS)/unit: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml environm
 # Every chapter computes everything anew here; the book's own execution right after it reuses these runs.
 $(STAMPS)/nbval: $(PACKAGE) $(NOTEBOOKS) constraints.txt $(INSTALLED) | $(STAMPS)
 	$(OFFLINE) TL_FRESH=1 $(PHASE) run nbval -- $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile notebooks
+	@touch $@
+
+# One chapter on one emulated machine a run, chosen by the commit.
+$(STAMPS)/elsewhere: $(PACKAGE) $(NOTEBOOKS) constraints.txt book/_tools/elsewhere.py $(INSTALLED) | $(STAMPS)
+	$(OFFLINE) $(PHASE) run elsewhere -- $(PY) book/_tools/elsewhere.py --pick
 	@touch $@
 
 $(STAMPS)/browser: $(STAMPS)/html $(TESTS) $(NOTEBOOKS) | $(STAMPS)
