@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pathlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import nbformat
 import pytest
 import yaml
+from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -134,3 +137,41 @@ def test_no_number_of_a_result_is_typed_into_prose(notebook):
         if re.search(r"\d+\.\d+ ?%", line) and "{cite" not in line and not line.lstrip().startswith("|")
     ]
     assert typed == []
+
+
+# Comparisons of what two ways compute go through claims.check_same, which computes both in float32 or better.
+COMPARISONS = re.compile(r"\b(allclose|isclose|assert_allclose|assert_array_equal|assert_equal|assert_close)\b")
+
+
+def test_comparisons_are_exact_whatever_precision_is_asked_for(notebook):
+    loose = [cell.id for cell in code_cells(notebook) if COMPARISONS.search(cell.source)]
+    assert loose == [], "compare with claims.check_same(..., lambda: by_hand, lambda: packaged)"
+
+
+def asserted(source: str) -> Iterator[str]:
+    """The source of each assertion and each checked claim of a cell."""
+    for node in ast.walk(ast.parse(TransformerManager().transform_cell(source))):
+        is_check = isinstance(node, ast.Call) and ast.unparse(node.func).startswith("claims.check")
+        if is_check or isinstance(node, ast.Assert):
+            yield ast.unparse(node)
+
+
+CLOCK = re.compile(r"seconds|perf_counter|process_time|\btime\.")
+
+
+def test_no_clock_can_stop_a_chapter(notebook):
+    """Other load on a machine must not fail a claim: what is claimed about cost is counted."""
+    timed = [text for cell in code_cells(notebook) for text in asserted(cell.source) if CLOCK.search(text)]
+    assert timed == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("claims.check_true('a', 3 * seconds[7] < seconds[0])", True),
+        ("assert time.time() - start < 2", True),
+        ("print(run.seconds)\nclaims.check('a', better=work, worse=other)", False),
+    ],
+)
+def test_clocks_are_found(source, found):
+    assert any(CLOCK.search(text) for text in asserted(source)) is found
