@@ -162,9 +162,9 @@ def test_harness_runs_stub_solution_and_mistake_of_a_notebook(tmp_path, double, 
 
 def test_every_registered_exercise_is_fast_on_an_open_answer_and_has_distinct_mistakes():
     for id, found in exercises.registered().items():
-        start = time.perf_counter()
+        start = time.process_time()  # not the clock on the wall, which other load on the machine would move
         assert exercises.check(id, lambda *args: None).status == "not yet"
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 1
         names = [w.name for w in found.wrong]
         assert len(names) == len(set(names))
 

@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from tl_helpers import runtime
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier, load_backbone
+
+# Nothing depends on a clock or on an earlier run: no deadlines, and the same examples each time. To search for others:
+# pytest --hypothesis-profile=default --hypothesis-seed=random
+settings.register_profile("book", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("book")
 
 
 @pytest.fixture(autouse=True)

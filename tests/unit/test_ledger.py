@@ -1,16 +1,17 @@
 """tl_helpers.ledger: append-only, whole lines, survives a killed process."""
 
+import contextlib
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
+from tests.unit.waiting import until
 from tl_helpers.ledger import Ledger, Run
 
 
@@ -44,22 +45,36 @@ def test_half_a_line_is_passed_over_and_closed(tmp_path):
 
 @pytest.mark.slow
 def test_killed_writers_leave_whole_records(tmp_path):
+    """Two processes write to one ledger and are killed, whatever they are at: all but the last line of each is there."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom tl_helpers.ledger import Ledger\n"
-        "book = Ledger(Path(sys.argv[1]))\nprint('go', flush=True)\n"
-        "for n in range(10**6):\n    book.append('run', n=n, filler='x' * 500)\n"
+        "book = Ledger(Path(sys.argv[1]))\n"
+        "for n in range(10**9):\n    book.append('run', who=sys.argv[2], n=n, filler='x' * 500)\n"
     )
     path = tmp_path / "ledger.jsonl"
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) for _ in range(2)]
-    for process in processes:
-        process.stdout.readline()
-    time.sleep(0.4)
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    lines = path.read_bytes().split(b"\n")
-    whole = [json.loads(line)["n"] for line in lines[:-1] if line]
-    assert len(whole) > 10
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), who]) for who in "ab"]
+
+    def both_wrote() -> bool:
+        text = path.read_text() if path.exists() else ""
+        return all(f'"who": "{who}", "n": 20,' in text for who in "ab")
+
+    try:
+        until(both_wrote, *writers)
+    finally:
+        for writer in writers:
+            writer.send_signal(signal.SIGKILL)
+            writer.wait()
+    book, lines = Ledger(path), path.read_bytes().splitlines()
+    written = [json.loads(line) for line in lines if line.endswith(b"}")]
+    assert len(lines) - len(written) <= 2  # each may have been killed within its last line
+    for who in "ab":
+        own = [record["n"] for record in written if record["who"] == who]
+        assert own == list(range(len(own)))
+        assert len(own) > 20
+    book.append("run", who="c", n=0)
+    with pytest.warns(UserWarning, match="unfinished") if len(lines) > len(written) else contextlib.nullcontext():
+        assert book.records()[:-1] == written
+        assert book.records()[-1]["who"] == "c"
 
 
 def test_full_disk_warns(tmp_path, monkeypatch):
