@@ -17,6 +17,8 @@ DESKTOP = {"width": 1360, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 HANDLES = ".cell_output .noUi-handle, .cell_output input[type=range]"
+AT_RIGHT_END = """handle => handle.matches('input') ? +handle.value >= +handle.max
+    : +handle.getAttribute('aria-valuenow') >= +handle.getAttribute('aria-valuemax')"""
 VIEWS = """() => [...document.querySelectorAll('[data-tl-view]')]
     .map(v => [v, ...v.querySelectorAll('*')].map(e => e.getAttribute('aria-label') || '').join('|') + v.textContent)
     .join('\\n')"""
@@ -65,9 +67,22 @@ def settle(page: Page) -> None:
     page.wait_for_load_state("networkidle")
     page.evaluate("async () => { if (window.MathJax?.startup?.promise) await MathJax.startup.promise; }")
     if page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count():
-        page.wait_for_selector(
-            ".cell_output .jupyter-widgets, .cell_output .lm-Widget", state="attached", timeout=20_000
-        )
+        page.wait_for_selector(".cell_output .jupyter-widgets, .cell_output .lm-Widget", state="attached")
+
+
+# Two frames are drawn, and every movement that ends has ended (a side bar that slides out, a colour that fades).
+STILL = """async () => {
+    for (let k = 0; k < 2; k++) await new Promise(drawn => requestAnimationFrame(drawn));
+    const ending = document.getAnimations().filter(a => Number.isFinite(a.effect.getComputedTiming().endTime));
+    await Promise.allSettled(ending.map(a => a.finished));
+}"""
+
+
+def resize(page: Page, size: dict[str, int]) -> None:
+    """Change the window's size, and wait until the page has followed."""
+    page.set_viewport_size(size)
+    page.wait_for_function("width => innerWidth === width", arg=size["width"])
+    page.evaluate(STILL)
 
 
 def screenshot(page: Page, name: str) -> None:
@@ -77,15 +92,13 @@ def screenshot(page: Page, name: str) -> None:
 
 
 def move(page: Page, handle: Locator) -> bool:
-    """Press an arrow key on a slider's handle; True if the text of a linked view changed within five seconds."""
+    """Press an arrow key on a slider's handle; True if the text of a linked view changes."""
     handle.scroll_into_view_if_needed()
     before = page.evaluate(VIEWS)
-    for key in ("ArrowRight", "ArrowLeft", "ArrowLeft"):  # it may stand at its right end
-        handle.focus()
-        page.keyboard.press(key)
-        try:
-            page.wait_for_function(f"before => ({VIEWS})() !== before", arg=before, timeout=2_500)
-        except BrowserTimeout:
-            continue
-        return True
-    return False
+    handle.focus()
+    page.keyboard.press("ArrowLeft" if handle.evaluate(AT_RIGHT_END) else "ArrowRight")
+    try:
+        page.wait_for_function(f"before => ({VIEWS})() !== before", arg=before)
+    except BrowserTimeout:
+        return False
+    return True

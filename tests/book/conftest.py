@@ -26,6 +26,9 @@ CHROMIUM_FLAGS = [
 ]
 
 
+PATIENCE = 120_000  # milliseconds: what does not come at all must fail, what comes late on a busy machine must not
+
+
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format, *args):
         pass
@@ -64,6 +67,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A fresh page in a fresh context, in light mode, at desktop size."""
     context = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import nbformat
 import pytest
@@ -95,12 +94,10 @@ def test_train_and_stop_in_jupyterlab(explorer: Page):
         before = said(page)
     assert page.locator("[data-tl-live]").count() == 0
 
-    start = time.monotonic()
-    page.locator(".tl-freeze button.train").click()
+    page.locator(".tl-freeze button.train").click()  # benchmarks/live_explorer.py measures how soon it answers
     page.wait_for_function(
         "() => !/trains this setting/.test(document.querySelector('.tl-freeze .tl-state').textContent)"
     )
-    assert time.monotonic() - start < 5  # the budget is 2 s; benchmarks/live_explorer.py measures it
     page.locator("[data-tl-points]").wait_for()
     page.locator("[data-tl-live]").wait_for()
     assert re.search(r"Live: \d", said(page))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builtsite import DESKTOP, PHONE, Watch, built_pages, chapter_pages, screenshot, settle
+from builtsite import PHONE, STILL, Watch, built_pages, chapter_pages, resize, screenshot, settle
 from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
@@ -60,8 +60,7 @@ def test_page(site: str, page: Page, watch: Watch, path: str):
     problems += [f"control without a name: {name}" for name in page.evaluate(UNNAMED_CONTROLS)]
     if not page.title().strip():
         problems.append("no title")
-    page.set_viewport_size(PHONE)
-    page.wait_for_timeout(150)
+    resize(page, PHONE)
     problems += [f"at a phone's width: {name}" for name in page.evaluate(OVERFLOW)]
     assert problems == []
 
@@ -75,8 +74,7 @@ def test_chapter_is_built_with_its_outputs(site: str, page: Page, path: str):
     assert page.locator("div.cell_output img, div.cell_output svg").count() > 0, "no figure"
     name = path.removeprefix("notebooks/").removesuffix(".html")
     screenshot(page, f"chapter-{name}")
-    page.set_viewport_size(PHONE)
-    page.wait_for_timeout(600)  # the side bars slide out
+    resize(page, PHONE)
     screenshot(page, f"chapter-{name}-phone")
 
 
@@ -89,7 +87,7 @@ def test_dark_mode(site: str, page: Page, watch: Watch):
         page.locator("button.theme-switch-button:visible").first.click()
         if page.locator("html[data-theme=dark]").count():
             break
-    page.wait_for_timeout(300)
+    page.evaluate(STILL)
     assert page.locator("html[data-theme=dark]").count() == 1
     assert page.evaluate(background) != light
     screenshot(page, "landing-dark")
@@ -103,7 +101,7 @@ def test_dark_mode(site: str, page: Page, watch: Watch):
 def test_search_finds_a_term(site: str, page: Page, watch: Watch):
     page.goto(f"{site}/search.html?q=backbone")
     results = page.locator("#search-results ul.search li")
-    results.first.wait_for(timeout=15_000)
+    results.first.wait_for()
     page.wait_for_load_state("networkidle")
     targets = [link.get_attribute("href") for link in page.locator("#search-results ul.search li a").all()]
     assert any("glossary" in target for target in targets), targets
@@ -126,7 +124,5 @@ def test_screenshots_for_people_to_look_at(site: str, page: Page, name: str):
     settle(page)
     assert page.locator("article h1").first.is_visible()
     screenshot(page, f"page-{name}")
-    page.set_viewport_size(PHONE)
-    page.wait_for_timeout(150)
+    resize(page, PHONE)
     screenshot(page, f"page-{name}-phone")
-    page.set_viewport_size(DESKTOP)

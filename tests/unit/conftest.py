@@ -1,5 +1,7 @@
 """Every unit test has a cache folder of its own, one thread, and no progress bars."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,17 +17,27 @@ settings.register_profile("book", deadline=None, derandomize=True, suppress_heal
 settings.load_profile("book")
 
 
+def plain_settings(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """Not what the reader of this machine has set or stored."""
+    for name, value in {"TL_CACHE": str(cache), "TL_THREADS": "1", "TL_DEVICE": "cpu", "TL_PROGRESS": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("TL_PRECISION", "TL_FRESH", "TL_ONLINE"):
+        monkeypatch.delenv(name, raising=False)
+    runtime.current.cache_clear()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def settings_of_larger_fixtures(tmp_path_factory):
+    """What a module's fixture reads and stores, before `own_cache` of the first test that asks for it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        plain_settings(monkeypatch, tmp_path_factory.mktemp("shared") / "cache")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     """A fresh runtime on a cold cache."""
-    monkeypatch.setenv("TL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TL_THREADS", "1")
-    monkeypatch.setenv("TL_DEVICE", "cpu")
-    monkeypatch.setenv("TL_PROGRESS", "0")
-    monkeypatch.delenv("TL_PRECISION", raising=False)
-    for name in ("TL_FRESH", "TL_ONLINE"):
-        monkeypatch.delenv(name, raising=False)
-    runtime.current.cache_clear()
+    plain_settings(monkeypatch, tmp_path / "cache")
     yield tmp_path / "cache"
     runtime.current.cache_clear()
 
