@@ -20,7 +20,7 @@ FAR = ("192.0.2.1", 80)
 def python(code: str) -> subprocess.CompletedProcess:
     """Run `code` in a new Python under the guard."""
     return subprocess.run(
-        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False
     )
 
 
@@ -72,11 +72,11 @@ def test_unix_sockets_work(tmp_path):
 def test_a_kernel_inherits_the_refusal():
     from jupyter_client.manager import start_new_kernel
 
-    manager, client = start_new_kernel(kernel_name="python3", env=ENVIRONMENT)
+    manager, client = start_new_kernel(startup_timeout=600, kernel_name="python3", env=ENVIRONMENT)
     try:
         reply = client.execute_interactive(
             "import socket; socket.getaddrinfo('example.org', 80)",
-            timeout=60,
+            timeout=600,
             output_hook=lambda message: None,
         )
     finally:

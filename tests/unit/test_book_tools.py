@@ -78,11 +78,11 @@ def write_notebook(path, *sources: str):
 def test_chapters_run_in_their_folder_and_only_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(execute, "CACHE", tmp_path / "cache")
     path = write_notebook(tmp_path / "a.ipynb", "from pathlib import Path", "Path('seen').touch(); 1 + 1")
-    assert asyncio.run(execute.execute_all([path], jobs=2, timeout=60)) == []
+    assert asyncio.run(execute.execute_all([path], jobs=2, timeout=600)) == []
     assert (tmp_path / "seen").exists()
     assert execute.is_cached(execute.get_cache(execute.CACHE), path)
     capsys.readouterr()
-    assert asyncio.run(execute.execute_all([path], jobs=2, timeout=60)) == []
+    assert asyncio.run(execute.execute_all([path], jobs=2, timeout=600)) == []
     assert "1 of 1 chapters are in the cache" in capsys.readouterr().out
     write_notebook(path, "2 + 2")
     assert not execute.is_cached(execute.get_cache(execute.CACHE), path)
@@ -93,7 +93,7 @@ def test_a_failing_chapter_is_reported_with_its_traceback_and_the_others_still_r
     monkeypatch.setattr(execute, "CACHE", tmp_path / "cache")
     bad = write_notebook(tmp_path / "bad.ipynb", "def broken():\n    return 1 / 0", "broken()")
     good = write_notebook(tmp_path / "good.ipynb", "1 + 1")
-    errors = asyncio.run(execute.execute_all([bad, good], jobs=2, timeout=60))
+    errors = asyncio.run(execute.execute_all([bad, good], jobs=2, timeout=600))
     assert len(errors) == 1
     assert "bad.ipynb" in errors[0]
     assert "ZeroDivisionError" in errors[0]
