@@ -21,7 +21,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 BOOK      := _config.yml $(shell find book tl_lab -type f -not -name '*.pyc' -not -path 'book/_static/vendor/*')
 LAB       := $(shell find tl_lab -type f -not -name '*.py*')
 TESTS     := $(shell find tests -type f -name '*.py')
-RUN_TESTS := tests/unit tests/exercises tests/results tests/no_network
+RUN_TESTS := tests/unit tests/exercises tests/results tests/install tests/no_network
 
 # A stamp is worth nothing when what it stands for is gone.
 VENDOR_GONE := $(if $(wildcard book/_static/vendor/require.js),,gone)
