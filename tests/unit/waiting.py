@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 
-def until(seen: Callable[[], object], *processes: subprocess.Popen, seconds: float = 300) -> None:
+def until(seen: Callable[[], object], *processes: subprocess.Popen, seconds: float = 1200) -> None:
     """Look again and again, until there is something to see.
 
     The test fails when nothing comes (a hanging test helps nobody), or when a process ends that should have shown it.
