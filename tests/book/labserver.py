@@ -1,13 +1,14 @@
-"""JupyterLab for the tests: a server of its own over a copy of the notebooks, and how to wait for it.
+"""JupyterLab for the tests: what `make lab` starts, over a copy of the book, and how to wait for it.
 
-Lab is driven through its own application object, as clicks on the menu can land before the kernel's session is ready.
+The settings are those of a reader who has just installed the book. Lab is driven through its own application object, as
+clicks on the menu can land before the kernel's session is ready.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 import pytest
 from builtsite import ROOT
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as BrowserTimeout
 
 WAIT_READY = """async () => {
   const app = window.jupyterapp; await app.restored;
@@ -33,16 +35,61 @@ WAIT_READY = """async () => {
   const w = app.shell.currentWidget;
   await w.context.ready; await w.sessionContext.ready; await w.sessionContext.session.kernel.info;
 }"""
+# Text cells are rendered when their turn comes: bring each one into view, and wait for its text.
+WAIT_RENDERED = """async () => {
+  const app = window.jupyterapp; await app.restored;
+  const sleep = ms => new Promise(r => setTimeout(r, ms));
+  for (let k = 0; k < 300 && !app.shell.currentWidget?.context?.isReady; k++) await sleep(100);
+  const notebook = app.shell.currentWidget.content;
+  for (const [place, cell] of notebook.widgets.entries()) {
+    if (cell.model.type !== 'markdown' || !cell.model.sharedModel.getSource().trim()) continue;
+    await notebook.scrollToItem(place);
+    const text = () => cell.node.querySelector('.jp-MarkdownOutput')?.textContent.trim();
+    for (let k = 0; k < 200 && !text(); k++) await sleep(50);
+    if (!text()) throw new Error('not rendered: ' + cell.model.sharedModel.getSource().slice(0, 80));
+  }
+}"""
+# The words on the open document as a reader sees them, less code; formulas that are set have no letters of their own.
+WORDS = """() => {
+  const words = [...window.jupyterapp.shell.currentWidget.node.querySelectorAll('.jp-RenderedMarkdown')].map(node => {
+    const copy = node.cloneNode(true);
+    copy.querySelectorAll('pre, code, mjx-container').forEach(part => part.remove());
+    return copy.textContent;
+  });
+  return words.join('\\n');
+}"""
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 CELLS = "() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells"
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A running JupyterLab: its address, and the folder of its notebooks (a copy)."""
+    """A running JupyterLab: its address, the folder it was started in (a copy of the book), and what it has logged."""
 
     address: str
-    notebooks: Path
+    folder: Path
+    log: Path
+
+    @property
+    def notebooks(self) -> Path:
+        return self.folder / "notebooks"
+
+    @property
+    def workspaces(self) -> Path:
+        """Where Lab writes down which files are open."""
+        return self.log.parent / "workspaces"
+
+    def show(self, page: Page, path: str) -> None:
+        """Open a notebook by its path and wait until its text cells are rendered; its kernel may still be starting."""
+        page.goto(f"{self.address}/lab/tree/{path}?reset")
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        page.evaluate(WAIT_RENDERED)
+
+    def words(self, page: Page) -> str:
+        """The words of the open notebook's text cells, or of the open page, once their formulas are set."""
+        with contextlib.suppress(BrowserTimeout):  # the test will say what was not
+            page.wait_for_function(f"() => !({WORDS})().includes('$')", timeout=20_000)
+        return page.evaluate(WORDS)
 
     def open(self, page: Page, name: str) -> None:
         """Open a notebook and wait until its kernel is idle."""
@@ -56,6 +103,20 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
+def make_lab() -> list[str]:
+    """The command that `make lab` runs, as make itself says it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    said = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "lab", f"VENV={sys.prefix}"],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return shlex.split(said.stdout.splitlines()[-1])
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Iterator[Lab]:
     with serve(tmp_path_factory.mktemp("lab")) as running:
@@ -63,46 +124,42 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
 
 
 @contextlib.contextmanager
-def serve(home: Path) -> Iterator[Lab]:
-    """JupyterLab on loopback, over a copy of the notebooks, with folders of its own for settings and runtime."""
-    shutil.copytree(ROOT / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    # Draw cells that are out of sight too, so that the test can look at them; and do not offer news.
-    for plugin, setting in {
-        "notebook-extension/tracker": {"windowingMode": "none"},
-        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    }.items():
-        file = home / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(setting))
+def serve(home: Path, start_in: str = ".") -> Iterator[Lab]:
+    """What `make lab` starts, on loopback, in a copy of the book (or a folder of it) and for a reader with no settings.
+
+    The only flags are about where it listens, and one that lets the tests reach the application. The server and its
+    kernels may not open a connection that leaves this machine.
+    """
+    clone = home / "book"
+    ours = shutil.ignore_patterns(".ipynb_checkpoints", "_static", "__pycache__")
+    for folder in ("notebooks", "book"):
+        shutil.copytree(ROOT / folder, clone / folder, ignore=ours)
+    shutil.copy(ROOT / "_config.yml", clone)
     environment = {
         **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "no_network"), os.environ.get("PYTHONPATH", "")]),
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-        "JUPYTER_PREFER_ENV_PATH": "1",
     }
     port = free_port()
     with (home / "lab.log").open("w") as log:
         server = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
-                *(f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="),
-                *(
-                    f"--ServerApp.root_dir={home}",
-                    "--LabApp.expose_app_in_browser=True",
-                    "--LabApp.news_url=None",
-                ),
-                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+                *make_lab(),
+                *("--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
+                *("--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"),
             ],
+            cwd=clone / start_in,
             env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
     try:
         wait_for(f"http://127.0.0.1:{port}/api/status", server, home / "lab.log")
-        yield Lab(f"http://127.0.0.1:{port}", home / "notebooks")
+        yield Lab(f"http://127.0.0.1:{port}", clone, home / "lab.log")
     finally:
         server.terminate()
         try:
@@ -111,7 +168,7 @@ def serve(home: Path) -> Iterator[Lab]:
             server.kill()
 
 
-def wait_for(address: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+def wait_for(address: str, server: subprocess.Popen, log: Path, seconds: float = 120) -> None:
     """Wait until the server answers; fail with its log if it does not."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and server.poll() is None:
