@@ -58,7 +58,11 @@ def chromium_path() -> str:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=chromium_path(), args=CHROMIUM_FLAGS)
+        chromium = playwright.chromium.launch(
+            executable_path=chromium_path(),
+            args=CHROMIUM_FLAGS,
+            ignore_default_args=["--hide-scrollbars"],  # as readers see it
+        )
         yield chromium
         chromium.close()
 
