@@ -50,7 +50,7 @@ def one_run(page: Page) -> dict[str, float]:
     """Click, and wait for each of the three moments."""
     before, points = page.evaluate(f"() => [{STATE}, {POINTS}]")
     start, seconds = time.perf_counter(), {}
-    page.locator(".tl-freeze button.train").click()
+    page.locator(".tl-freeze button.start").click()
     for moment, condition in {
         "first feedback": f"known => {STATE} !== known[0]",
         "first step": f"known => /step \\d|epoch \\d/.test({STATE}) || {POINTS} > known[1]",
@@ -77,7 +77,7 @@ def measure(runs: int, depth: int, folder: Path) -> list[dict[str, float]]:
         page.set_default_timeout(120_000)
         lab.open(page, "explorer.ipynb")
         page.evaluate(RUN_ALL)
-        page.locator(".tl-freeze button.train").wait_for()
+        page.locator(".tl-freeze button.start").wait_for()
         handle = page.get_by_label("freeze depth", exact=True).first
         handle.focus()
         page.keyboard.press("Home")

@@ -88,11 +88,11 @@ def test_every_chapter_is_rendered(lab: Lab, page: Page, watch: Watch, name: str
 
     assert RAW.findall(words) == []
     cells = page.locator(".jp-MarkdownCell")
-    assert cells.locator(".tl-unresolved").all_inner_texts() == []
+    assert cells.locator(".tl-unresolved").all_text_contents() == []
     assert cells.locator("a.tl-term[title]").count() == sum(kind == "term" for kind, _ in roles)
     assert cells.locator("a.tl-doc").count() == sum(kind == "doc" for kind, _ in roles)
     keys = [key.strip() for kind, content in roles if kind.startswith("cite") for key in content.split(",")]
-    cited = cells.locator("a.tl-cite[title]").all_inner_texts()
+    cited = cells.locator("a.tl-cite[title]").all_text_contents()
     assert len(cited) == len(keys)
     assert [text for text in cited if not re.search(r"[A-Z].* \(?\d{4}\)?$", text)] == []
     assert [key for key in keys if re.search(rf"\b{key}\b", words)] == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+import threading
 import time
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import torch
 from test_exercises import collect, run
 
-from tl_helpers import exercises
+from tl_helpers import exercises, runtime
 from tl_helpers.exercises import Hint, Wrong, checking
 
 WRONG = Wrong("off by one", "def double(x):\n    return 2 * x + 1", caught_by="one too many")
@@ -186,3 +188,122 @@ def test_an_error_that_is_asked_for_counts_and_others_are_the_readers_own(monkey
     assert exercises.check("careful", refusing).passed
     assert "Refuse negative numbers" in exercises.check("careful", lambda x: 2 * x).message
     assert "KeyError" in exercises.check("careful", stumbling).message
+
+
+# ---- answers that do not end
+
+
+def interrupts(*seconds):
+    """SIGINT after so many seconds each, as the square in JupyterLab's toolbar sends it."""
+    for wait in seconds:
+        timer = threading.Timer(wait, signal.raise_signal, [signal.SIGINT])
+        timer.daemon = True
+        timer.start()
+
+
+def test_an_endless_loop_is_interrupted_with_the_exercises_own_words(double):
+    def endless(x):
+        low = 0
+        while low < 1:
+            np.ones(3).sum()  # it stops in a library, most of the time; the reader's line is what counts
+        return x
+
+    interrupts(0.3)
+    feedback = exercises.check(double, endless)
+    assert feedback.status == "not yet"
+    assert feedback.message.startswith("Stopped after 0 s, in line ")
+    assert "while low < 1" in feedback.message or "np.ones(3).sum()" in feedback.message
+    assert "probably does not end" in feedback.message
+    assert "KeyboardInterrupt" not in feedback.message
+    assert exercises.check(double, lambda x: 2 * x).passed  # and nothing is left over
+
+
+def test_an_interrupt_that_hits_the_check_itself_blames_nobody(monkeypatch):
+    monkeypatch.setattr(checking, "_EXERCISES", dict(exercises.registered()))
+
+    @exercises.exercise("slow", wrong=[WRONG])
+    def judge(answer):
+        answer(1)
+        for _ in range(3000):
+            time.sleep(0.01)
+
+    interrupts(0.3)
+    feedback = exercises.check("slow", lambda x: x)
+    assert (feedback.status, feedback.message) == (
+        "not yet",
+        "Stopped after 0 s, before the check was through. Run it again.",
+    )
+
+
+def test_a_second_interrupt_stops_what_the_first_one_left(double):
+    def stubborn(x):
+        try:
+            while True:
+                pass
+        finally:
+            while True:
+                pass
+
+    interrupts(0.2, 0.6)
+    start = time.perf_counter()
+    assert exercises.check(double, stubborn).status == "not yet"
+    assert time.perf_counter() - start < 10
+
+
+def test_random_generators_are_put_back_after_an_interrupt(double):
+    def endless(x):
+        while True:
+            np.random.rand(), random.random(), torch.rand(1)
+
+    before = np.random.get_state()[1].copy(), random.getstate(), torch.random.get_rng_state()
+    interrupts(0.2)
+    assert exercises.check(double, endless).status == "not yet"
+    assert np.array_equal(np.random.get_state()[1], before[0])
+    assert random.getstate() == before[1]
+    assert torch.equal(torch.random.get_rng_state(), before[2])
+
+
+def test_a_slow_check_says_how_to_interrupt_and_its_verdict_is_the_same(double, monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, line):
+            shown.append(line.text)
+
+    def display(line, display_id):
+        shown.append(line.text)
+        return Handle()
+
+    monkeypatch.setattr(checking, "display", display)
+    assert exercises.check(double, lambda x: 2 * x).passed
+    assert shown == []  # quick enough: not a word
+    monkeypatch.setattr(checking, "HINT_AFTER", 0.1)
+
+    def slow(x):
+        time.sleep(0.3)
+        return 2 * x
+
+    quick = exercises.check(double, lambda x: 2 * x)
+    assert exercises.check(double, slow) == quick
+    assert "Interrupt" in shown[0]
+    assert shown[1:] == [""]  # and the line goes
+
+
+def test_checks_compute_in_float32_whatever_was_asked_for(monkeypatch):
+    monkeypatch.setattr(checking, "_EXERCISES", dict(exercises.registered()))
+    monkeypatch.setenv("TL_PRECISION", "bfloat16")
+    runtime.current.cache_clear()
+
+    @exercises.exercise("exact", wrong=[WRONG])
+    def judge(answer):
+        x = torch.full((4, 4), 1 / 3)
+        with runtime.current().autocast():
+            if answer(x).dtype is not torch.float32:
+                raise Hint("Not exact.")
+
+    try:
+        with runtime.current().autocast():
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.bfloat16  # so the next line tests something
+        assert exercises.check("exact", lambda x: x @ x).passed
+    finally:
+        runtime.current.cache_clear()

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import re
+import threading
 
 import numpy as np
 import pandas as pd
@@ -107,6 +109,7 @@ def test_stop_works_within_a_step_and_keeps_nothing(task, own_cache):
     shown.view.observe(look, "run")
     shown.train([0, 1, 2, 9, 1]).join(60)
     assert shown.view.run["state"] == "stopped"
+    assert re.fullmatch(r"stopped after \d+\.\d s; nothing was kept", shown.view.run["text"])
     assert max(seen) <= 2  # at most the step in which the wish arrived
     assert shown.view.live == []
     assert not list((own_cache / "runs").glob(f"*{cache.SUFFIX}"))
@@ -135,26 +138,34 @@ def test_divergence_is_told_in_plain_words(task):
     assert "learning rate" in shown.view.run["text"]
 
 
-def test_one_run_at_a_time(task):
-    shown = explorer(task)
-    shown._busy.acquire()
+def test_one_run_at_a_time_and_stop_reaches_what_comes_before_the_first_step(task):
+    at_work = threading.Event()
+
+    def slow(seed):
+        at_work.set()
+        while True:
+            pass
+
+    shown = explorer(task, make_model=slow)
+    thread = shown.train()
+    assert at_work.wait(10)
     assert shown.train() is None
-    shown._busy.release()
+    shown.stop()
+    thread.join(10)
+    assert shown.view.run["state"] == "stopped"
 
 
 def test_messages_of_the_browser(task):
     shown = explorer(task)
-    sent = []
+    sent, calls = [], []
     shown.view.send = sent.append
-    shown._on_message(shown.view, {"type": "ping"}, None)
-    assert sent == [{"type": "pong"}]
-    calls = []
     shown.train = calls.append
-    shown._on_message(shown.view, {"type": "train", "at": [0, 1, 2, 0, 0]}, None)
-    assert calls == [[0, 1, 2, 0, 0]]
-    shown._on_message(shown.view, {"type": "stop"}, None)
-    assert shown._stop.is_set()
-    shown._on_message(shown.view, "nonsense", None)
+    shown.stop = lambda: calls.append("stop")
+    for n, message in enumerate([{"type": "ping"}, {"type": "train", "at": [0, 1, 2, 0, 0]}, {"type": "stop"}]):
+        shown.view._handle_custom_msg(message | {"n": n}, [])
+    shown.view._handle_custom_msg("nonsense", [])
+    assert sent == [{"type": "pong", "n": n} for n in range(3)]
+    assert calls == [[0, 1, 2, 0, 0], "stop"]
 
 
 @pytest.mark.parametrize("at", [[0, 0, 0, 0], [4, 0, 0, 0, 0], [0, -1, 0, 0, 0]])

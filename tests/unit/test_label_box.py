@@ -33,7 +33,10 @@ def test_starts_with_answers_for_every_example_and_says_that_typing_needs_a_kern
 def test_the_example_is_linked_in_the_browser(box):
     links = [w for w in box._links if isinstance(w, ipywidgets.widgets.widget_link.Link)]
     assert [(link.source[0], link.source[1], link.target[0], link.target[1]) for link in links] == [
-        (box.example, "index", box.answers, "selected_index")
+        (box.example, "index", box.answers, "selected_index"),
+        (box.names, "value", box.note, "typed"),
+        (box.note, "gone", box.names, "disabled"),
+        (box.note, "gone", box.button, "disabled"),
     ]
     assert len(box.example.options) == 2
     assert max(len(text) for text, _ in box.example.options) < 70
@@ -45,6 +48,25 @@ def test_typing_ranks_anew_and_the_note_goes(box):
     assert box.table().loc[TEXTS[0]]["name"].tolist() == ["elephant", "ant", "bee"]
     box.button.click()
     assert box.message.value == ""
+
+
+def test_the_note_knows_which_names_were_answered(box, monkeypatch):
+    assert (box.note.typed, box.note.answered) == ("cat\nhorse", "cat\nhorse")
+    for typed in ("ant, bee", "ant"):  # one that is ranked, one that is refused: both are answers
+        box.names.value = typed
+        assert box.note.answered == typed
+
+    def interrupted(names, place):
+        raise KeyboardInterrupt
+
+    box._score = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        box.names.value = "cow, dog"
+    assert box.note.answered == "ant"  # the answers are still the old ones
+    sent = []
+    monkeypatch.setattr(box.note, "send", sent.append)
+    box.note._handle_custom_msg({"type": "ping", "n": 1}, [])
+    assert sent == [{"type": "pong", "n": 1}]
 
 
 @pytest.mark.parametrize(

@@ -144,11 +144,14 @@ def _sent(explorer, monkeypatch):
 def test_a_ping_is_answered_only_where_there_is_something_to_run(runs, monkeypatch):
     with_live = widgets.explore(runs, LABELS, live=lambda labels: 50.0)
     without = widgets.explore(runs, LABELS)
-    for explorer, expected in ((with_live, [{"type": "pong"}]), (without, [])):
+    for explorer, expected in ((with_live, [{"type": "pong", "n": 7}]), (without, [])):
         messages = _sent(explorer, monkeypatch)
-        explorer.view._handle_custom_msg({"type": "ping"}, [])
+        explorer.view._handle_custom_msg({"type": "ping", "n": 7}, [])
+        explorer.view._handle_custom_msg("nonsense", [])
         assert messages == expected
+    assert (with_live.view.status["state"], without.view.status["state"]) == ("idle", "recorded")
     assert without.run() is None
+    without.stop()  # nothing to stop, and no error
 
 
 def test_a_live_result_is_stored_with_its_setting(runs):
@@ -191,6 +194,31 @@ def test_a_second_click_while_one_runs_is_ignored_and_the_kernel_stays_free(runs
     _wait(first)
     assert explorer.view.status["state"] == "done"
     _wait(explorer.run())
+
+
+def test_stop_ends_a_live_function_that_knows_nothing_of_stopping(runs):
+    at_work, left = threading.Event(), threading.Event()
+
+    def live(labels):
+        try:
+            at_work.set()
+            while True:
+                pass
+        finally:
+            left.set()
+
+    explorer = widgets.explore(runs, LABELS, live=live)
+    thread = explorer.run()
+    assert at_work.wait(5)
+    explorer.view._handle_custom_msg({"type": "stop", "n": 2}, [])
+    _wait(thread)
+    assert left.is_set()
+    assert explorer.view.status["state"] == "stopped"
+    assert explorer.view.status["text"] == f"stopped after {explorer.view.status['seconds']:.1f} s; nothing was kept"
+    assert explorer.view.live == []
+    explorer._live = lambda labels: 50.0
+    _wait(explorer.run())
+    assert explorer.view.status["state"] == "done"
 
 
 def test_an_exception_is_shown_with_what_to_do_and_the_next_run_works(runs):

@@ -1,5 +1,5 @@
 // The map of recorded runs (freeze depth across, learning rate up) and the curve of a live one; see widgets.FreezeExplorer.
-// The kernel is asked once ("ping"); only when it answers do the buttons appear. Without it the map still answers.
+// Only where a kernel answers do the buttons appear (kernel.js, put in front of this file); without one the map still answers.
 
 const esc = (s) => String(s).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 const f1 = (v) => v.toFixed(1);
@@ -94,15 +94,14 @@ function nameControls(el, { grid, at }) {
 }
 
 function render({ model, el }) {
-  const grid = model.get("grid"), alive = { kernel: false, started: 0 };
+  const grid = model.get("grid");
   el.innerHTML = `<div class="tl-freeze"><p class="tl-title">${esc(grid.title)}</p><div data-tl-view>
     <div class="tl-map" role="img"></div><p class="tl-read" aria-live="polite"></p><p class="tl-plan"></p></div>
-    <div class="tl-run" hidden><button type="button" class="train">Train</button><button type="button" class="stop">Stop</button>
-    <span class="tl-state" role="status"></span><progress aria-label="progress of the live run" max="100" value="0" hidden></progress></div>
+    ${RUN_PANEL("Train")}<progress aria-label="progress of the live run" max="100" value="0" hidden></progress>
     <div class="tl-curve" role="img" hidden></div></div>`;
   const part = (name) => el.querySelector(name);
-  const [map, read, plan, bar] = [part(".tl-map"), part(".tl-read"), part(".tl-plan"), part("progress")];
-  const [panel, train, stop, state, curve] = [part(".tl-run"), part(".train"), part(".stop"), part(".tl-state"), part(".tl-curve")];
+  const [map, read, plan, bar, curve] = [part(".tl-map"), part(".tl-read"), part(".tl-plan"), part("progress"), part(".tl-curve")];
+  let started = 0;
   let drawn = "";
   const size = () => Math.min(760, Math.max(300, el.clientWidth || 640));
   const svg = (body, width, height) => `<svg width="${width}" height="${Math.ceil(height)}" viewBox="0 0 ${width} ${Math.ceil(height)}" aria-hidden="true">${body}</svg>`;
@@ -114,31 +113,28 @@ function render({ model, el }) {
     map.setAttribute("aria-label", `${grid.title}: ${grid.value} by freeze depth and learning rate, ${grid.controls[2].values[s.at[2]]} labels. ${text}`);
     if (read.textContent !== text) read.textContent = text;
     plan.textContent = `Live run: ${grid.controls[3].values[s.at[3]]} epochs, augmentation ${grid.controls[4].values[s.at[4]]}`
-      + (alive.kernel ? ", at this cell of the map." : ". Training needs a kernel: open the chapter in JupyterLab.");
+      + (kernel.state !== "none" ? ", at this cell of the map." : ". Training needs a kernel: open the chapter in JupyterLab.");
     nameControls(el, s);
   }
 
   function showRun() {
-    const run = model.get("run"), running = run.state === "running", width = size();
-    panel.hidden = !alive.kernel;
-    train.setAttribute("aria-disabled", String(running));
-    stop.setAttribute("aria-disabled", String(!running));
-    if (running && !alive.started) alive.started = performance.now();
-    if (!running) alive.started = 0;
-    const seconds = running ? (performance.now() - alive.started) / 1000 : run.seconds || 0;
-    state.className = "tl-state" + (run.state === "failed" ? " failed" : "");
-    state.textContent = run.state === "idle" ? "trains this setting now, on your machine"
+    const run = model.get("run"), width = size();
+    const seconds = started ? (performance.now() - started) / 1000 : run.seconds || 0;
+    const usual = run.state === "idle" ? "trains this setting now, on your machine" : run.state === "stopped" ? run.text
       : run.state === "failed" ? `That run failed after ${f1(seconds)} s. ${run.text}` : `${run.text} · ${f1(seconds)} s`;
+    const running = panel.draw(run, usual);
+    if (running !== Boolean(started)) started = running ? performance.now() : 0;
     bar.hidden = !running;
     if (running && run.steps) bar.value = (100 * run.step) / run.steps; else bar.removeAttribute("value");
     const [body, height] = drawCurve(run, width);
-    curve.hidden = !alive.kernel || !body;
+    curve.hidden = kernel.state === "none" || !body;
     curve.innerHTML = body ? svg(body, width, height) : "";
     const last = (run.accuracies || []).slice(-1)[0];
     curve.setAttribute("aria-label", `Curve of the live run: ${(run.losses || []).length} steps${last ? `, validation accuracy ${last[1]} %` : ""}`);
   }
 
-  const onMessage = (message) => { if (message && message.type === "pong") { alive.kernel = true; draw(); showRun(); } };
+  const kernel = watchKernel(model, el, () => { draw(); showRun(); });
+  const panel = runPanel(el, kernel, () => ({ type: "train", at: slice(model).at }));
   const onCell = (event) => {
     const cell = event.target.closest && event.target.closest("[data-d]");
     if (!cell) return;
@@ -147,22 +143,19 @@ function render({ model, el }) {
   const watched = [...CONTROLS, "live"].map((name) => "change:" + name);
   watched.forEach((name) => model.on(name, draw));
   model.on("change:run", showRun);
-  model.on("msg:custom", onMessage);
   map.addEventListener("click", onCell);
-  train.addEventListener("click", () => { if (model.get("run").state !== "running") model.send({ type: "train", at: slice(model).at }); });
-  stop.addEventListener("click", () => { if (model.get("run").state === "running") model.send({ type: "stop" }); });
-  const clock = setInterval(() => { if (alive.started) showRun(); }, 250);
+  const clock = setInterval(() => { if (started) { kernel.beat(); showRun(); } }, 250);
   const sizes = new ResizeObserver(() => { draw(); showRun(); });
   sizes.observe(el);
   draw();
   showRun();
   // The sliders beside this view may come later than the view: name them when they have arrived.
   const waits = [50, 300, 1000, 3000].map((ms) => setTimeout(() => nameControls(el, slice(model)), ms));
-  try { model.send({ type: "ping" }); } catch { /* static page: there is nobody to ask */ }
+  kernel.send({ type: "ping" });
   return () => {
-    clearInterval(clock); waits.forEach(clearTimeout); sizes.disconnect();
+    clearInterval(clock); waits.forEach(clearTimeout); sizes.disconnect(); kernel.close();
     watched.forEach((name) => model.off(name, draw));
-    model.off("change:run", showRun); model.off("msg:custom", onMessage);
+    model.off("change:run", showRun);
   };
 }
 

@@ -1,5 +1,5 @@
 // Draws one slice of a grid of recorded results as SVG. No library, no network, no kernel needed; see widgets.GridView.
-// The kernel is asked once ("ping"); only when it answers does the button for live runs appear.
+// Only where a kernel answers do the buttons for live runs appear; kernel.js, put in front of this file, sees to that.
 
 const SHAPES = ["circle", "square", "up", "diamond", "down"];
 const DASHES = ["", "7 4", "2 3", "9 3 2 3", "4 2"];
@@ -184,12 +184,11 @@ function nameControls(el, slice) {
 }
 
 function render({ model, el }) {
-  const grid = model.get("grid"), alive = { kernel: false, started: 0 };
+  const grid = model.get("grid");
   el.innerHTML = `<div class="tl-view">${grid.title ? `<p class="tl-title">${esc(grid.title)}</p>` : ""}
-    <div class="tl-figure" data-tl-view role="img"></div><p class="tl-read" aria-live="polite"></p>
-    <div class="tl-run" hidden><button type="button">Run live</button><span class="tl-state" role="status"></span></div></div>`;
-  const figure = el.querySelector(".tl-figure"), read = el.querySelector(".tl-read"), run = el.querySelector(".tl-run");
-  const button = run.querySelector("button"), state = run.querySelector(".tl-state");
+    <div class="tl-figure" data-tl-view role="img"></div><p class="tl-read" aria-live="polite"></p>${RUN_PANEL("Run live")}</div>`;
+  const figure = el.querySelector(".tl-figure"), read = el.querySelector(".tl-read");
+  let started = 0;
   let drawn = "";
 
   function draw() {
@@ -204,38 +203,29 @@ function render({ model, el }) {
   }
 
   function showState() {
-    const s = model.get("status"), running = s.state === "running";
-    run.hidden = !alive.kernel;
-    button.setAttribute("aria-disabled", String(running));
-    button.textContent = running ? "Running …" : "Run live";
-    state.className = "tl-state" + (s.state === "failed" ? " failed" : "");
-    if (running && !alive.started) alive.started = performance.now();
-    if (!running) alive.started = 0;
-    const elapsed = running ? ` · ${((performance.now() - alive.started) / 1000).toFixed(0)} s` : "";
-    state.textContent = running ? `${s.text}${elapsed}` : s.state === "done" ? `${s.text}: done in ${s.seconds.toFixed(1)} s`
-      : s.state === "failed" ? `That run failed after ${s.seconds.toFixed(1)} s. ${s.text}` : "computes this setting now, on your machine";
+    const s = model.get("status"), seconds = started ? (performance.now() - started) / 1000 : 0;
+    const usual = s.state === "running" ? `${s.text} · ${seconds.toFixed(0)} s` : s.state === "done" ? `${s.text}: done in ${s.seconds.toFixed(1)} s`
+      : s.state === "stopped" ? s.text : s.state === "failed" ? `That run failed after ${s.seconds.toFixed(1)} s. ${s.text}` : "computes this setting now, on your machine";
+    const running = panel.draw(s, usual);
+    if (running !== Boolean(started)) started = running ? performance.now() : 0;
   }
 
-  const onMessage = (message) => { if (message && message.type === "pong") { alive.kernel = true; showState(); } };
+  const kernel = watchKernel(model, el, showState);
+  const panel = runPanel(el, kernel, () => ({ type: "run", at: model2slice(model).at }));
   const watched = ["i0", "i1", "i2", "live"].map((name) => "change:" + name);
   watched.forEach((name) => model.on(name, draw));
   model.on("change:status", showState);
-  model.on("msg:custom", onMessage);
-  button.addEventListener("click", () => {
-    if (model.get("status").state === "running") return;
-    model.send({ type: "run", at: model2slice(model).at });
-  });
-  const clock = setInterval(() => { if (alive.started) showState(); }, 500);
+  const clock = setInterval(() => { if (started) { kernel.beat(); showState(); } }, 500);
   const sizes = new ResizeObserver(draw);
   sizes.observe(el);
   draw();
   // The sliders beside this view may come later than the view: name them when they have arrived.
   const waits = [50, 300, 1000, 3000].map((ms) => setTimeout(() => nameControls(el, model2slice(model)), ms));
-  try { model.send({ type: "ping" }); } catch { /* static page: there is nobody to ask */ }
+  if (model.get("status").state !== "recorded") kernel.send({ type: "ping" });
   return () => {
-    clearInterval(clock); waits.forEach(clearTimeout); sizes.disconnect();
+    clearInterval(clock); waits.forEach(clearTimeout); sizes.disconnect(); kernel.close();
     watched.forEach((name) => model.off(name, draw));
-    model.off("change:status", showState); model.off("msg:custom", onMessage);
+    model.off("change:status", showState);
   };
 }
 

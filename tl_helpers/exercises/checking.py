@@ -10,6 +10,9 @@ their metadata `{"exercise": {"id": ..., "role": "stub" | "check" | "solution"}}
   The cell carries the tag `hide-cell` (folded away in the book) and `jupyter.source_hidden` (in JupyterLab),
   and ends in a semicolon: a green box for the solution, below the reader's check, would look like the own.
 
+An answer that does not end is the reader's to interrupt: after `HINT_AFTER` seconds a line says how, and the interrupted
+check tells where it was. The clock decides about that line only, never about a verdict.
+
 A check is a function registered by `@exercise("id", wrong=[...])`; it gets the reader's answers and raises
 `Hint("what is wrong and why")` or returns. Each `Wrong` is a plausible mistake: code that replaces the stub,
 and words that the message for exactly this mistake must hold; the tests run stub, solution and every mistake.
@@ -17,19 +20,31 @@ and words that the message for exactly this mistake must hold; the tests run stu
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import html
 import importlib
 import pkgutil
 import random
-import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from IPython.display import HTML, display
+
+from tl_helpers import runtime
+
+HINT_AFTER = 10.0
+"""Seconds until a check that is still going on says how to interrupt it."""
+
+_STILL = "Still checking. If your loop does not end, press the square in the toolbar (Interrupt the kernel)."
 
 Status = Literal["passed", "not yet", "wrong"]
 _SIGNS: dict[str, tuple[str, str, str]] = {  # sign, edge and background colour
@@ -37,13 +52,6 @@ _SIGNS: dict[str, tuple[str, str, str]] = {  # sign, edge and background colour
     "not yet": ("◻", "#6B6B6B", "#F2F2F2"),
     "wrong": ("✗", "#B54A00", "#FDF1E8"),
 }
-
-
-# The book's dark theme frames HTML outputs in light grey, for tables that bring no colours; this one does.
-_NO_FRAME = (
-    '<style>html[data-theme="dark"] .bd-content div.cell_output div.text_html:has(div.tl-feedback)'
-    "{background:transparent;padding:0}</style>"
-)
 
 
 class Hint(Exception):
@@ -77,14 +85,18 @@ class Feedback:
         return f"**{_SIGNS[self.status][0]} {self.id}**: {self.message}"
 
     def _repr_html_(self) -> str:
-        # Own ink and paper: legible whatever the theme puts behind it.
-        sign, edge, paper = _SIGNS[self.status]
-        return (
-            f'<div class="tl-feedback" data-status="{self.status}" style="border-left:4px solid {edge};'
-            f'background:{paper};color:#1A1A1A;padding:.5em .8em;border-radius:4px;max-width:46em">'
-            f'<strong style="color:{edge}">{sign} {html.escape(self.id)}</strong> '
-            f"{html.escape(self.message)}</div>{_NO_FRAME}"
-        )
+        sign, edge, _ = _SIGNS[self.status]
+        head = f'<strong style="color:{edge}">{sign} {html.escape(self.id)}</strong> '
+        return _box(self.status, head + html.escape(self.message))
+
+
+def _box(status: Status, content: str) -> str:
+    # Own ink and paper: legible whatever the theme puts behind it.
+    _, edge, paper = _SIGNS[status]
+    return (
+        f'<div class="tl-feedback" data-status="{status}" style="border-left:4px solid {edge};background:{paper};'
+        f'color:#1A1A1A;padding:.5em .8em;border-radius:4px;max-width:46em">{content}</div>'
+    )
 
 
 @dataclass(frozen=True)
@@ -135,8 +147,9 @@ def registered() -> dict[str, Exercise]:
 def check(id: str, *answers: Any) -> Feedback:
     """Check the reader's answers (functions or values) to exercise `id`; never raises for what they do.
 
-    An answer that is, or returns, `...`, None or NotImplemented counts as "not yet". The random generators of
-    Python, NumPy and torch are left as they were: trying an answer changes nothing in the rest of the chapter.
+    An answer that is, or returns, `...`, None or NotImplemented counts as "not yet", and so does one that is interrupted.
+    The random generators of Python, NumPy and torch are left as they were: trying an answer changes nothing in the rest
+    of the chapter. Everything is computed in float32, whatever ``TL_PRECISION`` says, so that no verdict depends on it.
 
     Raises
     ------
@@ -145,8 +158,12 @@ def check(id: str, *answers: Any) -> Feedback:
     found = registered().get(id)
     if found is None:
         raise KeyError(f"there is no exercise {id!r}; there are {', '.join(sorted(_EXERCISES))}")
-    with _same_random_state():
-        status, message = _judge(found, answers)
+    start = time.perf_counter()
+    try:
+        with _hint_when_slow(), _same_random_state(), runtime.exact():
+            status, message = _judge(found, answers)
+    except KeyboardInterrupt as stop:  # the first one is the answer's; a second one, from here on, stops the cell
+        status, message = "not yet", _stopped(stop, time.perf_counter() - start)
     return Feedback(id, status, message)
 
 
@@ -201,22 +218,75 @@ def _about(error: BaseException | None) -> str:
     return f"Your code raised {_one_line(error)}{line}. {advice}"
 
 
+def _stopped(stop: KeyboardInterrupt, seconds: float) -> str:
+    """Where the answer was when the reader interrupted it."""
+    frame = _own_frame(stop.__traceback__)
+    if frame is None:
+        return f"Stopped after {seconds:.0f} s, before the check was through. Run it again."
+    line = f" (“{frame.line}”)" if frame.line else ""
+    return (
+        f"Stopped after {seconds:.0f} s, in line {frame.lineno} of your code{line}. A loop there probably does not end: "
+        "what is to end it, and what changes that on each round? Mend it, run its cell, then run this check again."
+    )
+
+
+def _own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
+    """The innermost line of the reader's code: of the file in which the answer stands; None if it was not called."""
+    frames = traceback.extract_tb(trace)
+    called = [k for k, f in enumerate(frames) if f.filename == __file__ and f.name == "call"]
+    inside = frames[called[-1] + 1 :] if called else []
+    own = [f for f in inside if f.filename == inside[0].filename]
+    return own[-1] if own else None
+
+
 def _one_line(error: BaseException | None) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
 @contextmanager
+def _hint_when_slow() -> Iterator[None]:
+    """Show how to interrupt, if the block takes long; the line goes when the block ends."""
+    shown, over = [], threading.Event()
+
+    def show() -> None:
+        if not over.is_set():
+            shown.append(display(_Line(_STILL), display_id=True))
+
+    # With the context of this thread the line lands below this cell, whatever else the kernel answers meanwhile.
+    timer = threading.Timer(HINT_AFTER, contextvars.copy_context().run, [show])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        timer.cancel()
+        timer.join()
+        for line in filter(None, shown):
+            line.update(_Line(""))
+
+
+class _Line(HTML):
+    """One line of text, in a notebook a note of its own colours."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(_box("not yet", f'<span role="status">{html.escape(text)}</span>') if text else "")
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+@contextmanager
 def _same_random_state() -> Iterator[None]:
-    torch = sys.modules.get("torch")  # not imported: then the answers of this chapter draw nothing from it
-    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state() if torch else None
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     try:
         yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        if torch:
-            torch.random.set_rng_state(states[2])
+        torch.random.set_rng_state(states[2])
 
 
 def same_every_time(call: Callable[[], Any]) -> tuple[Any, Any]:

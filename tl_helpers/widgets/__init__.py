@@ -2,7 +2,8 @@
 `label_box` for class names that the reader types.
 
 With a Python kernel they compute the chosen setting anew; with no kernel and no network the same sliders move through the
-recorded runs. Every chapter shows one; what they draw is in `_widgets/*.js`.
+recorded runs. *Stop* and the kernel's *Interrupt* end a live run within a step, and a control whose kernel is gone says so.
+Every chapter shows one; what they draw is in `_widgets/*.js`.
 """
 
 from tl_helpers.widgets.freeze import FreezeExplorer, FreezeView

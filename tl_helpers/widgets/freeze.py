@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import pathlib
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import anywidget
 import ipywidgets
 import pandas as pd
 import traitlets
@@ -19,9 +17,10 @@ from tl_helpers import plots, training
 from tl_helpers.data import Task
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe
-from tl_helpers.widgets.grid import _failure
+from tl_helpers.widgets.grid import failure_words, stopped_words
+from tl_helpers.widgets.kernel import KernelView, front_end
+from tl_helpers.widgets.live import Background, Outcome
 
-_FOLDER = pathlib.Path(__file__).parents[1] / "_widgets"
 EVERY = 0.1
 """Seconds between two messages to the browser while a run goes on."""
 
@@ -30,15 +29,15 @@ AUGMENTATIONS = ("flips", "none")
 EPOCHS = tuple(range(1, 11))
 
 
-class FreezeView(anywidget.AnyWidget):
+class FreezeView(KernelView):
     """Draws the map of recorded runs and the curve of the live one; `i0` to `i4` are the indices of the controls.
 
     `grid` is what `FreezeExplorer` makes of its frame; `live` lists the runs of this session; `run` is the one going on:
     "state" (idle, running, done, stopped or failed), "text", "step", "steps", "seconds", "losses", "accuracies".
     """
 
-    _esm = _FOLDER / "freeze_view.js"
-    _css = _FOLDER / "freeze_view.css"
+    _esm = front_end("kernel.js", "freeze_view.js")
+    _css = front_end("kernel.css", "freeze_view.css")
 
     grid = traitlets.Dict().tag(sync=True)
     i0 = traitlets.Int(0).tag(sync=True)
@@ -123,10 +122,10 @@ class FreezeExplorer(ipywidgets.VBox):
         self._links = [
             ipywidgets.jslink((c, "index"), (self.view, f"i{k}")) for k, c in enumerate(self.controls.values())
         ]
-        self._busy, self._stop = threading.Lock(), threading.Event()
+        self._background = Background("tl-freeze-run")
         super().__init__([*self.controls.values(), self.view])
         self.add_class("tl-explorer")
-        self.view.on_msg(self._on_message)
+        self.view.answer(self._act)
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -147,22 +146,13 @@ class FreezeExplorer(ipywidgets.VBox):
         sizes = [len(values) for values in self._values.values()]
         if len(index) != len(sizes) or any(not 0 <= k < n for k, n in zip(index, sizes, strict=True)):
             raise ValueError(f"at={list(at or [])}: five indices, each from 0 up to (not including) {sizes}.")
-        if not self._busy.acquire(blocking=False):
-            return None
-        try:
-            self._stop.clear()
-            setting = {name: values[k] for (name, values), k in zip(self._values.items(), index, strict=True)}
-            self.view.run = {"state": "running", "text": "preparing the network and its activations", "at": index}
-            thread = threading.Thread(target=self._train, args=(index, setting), daemon=True, name="tl-freeze-run")
-            thread.start()
-        except BaseException:
-            self._busy.release()
-            raise
-        return thread
+        setting = {name: values[k] for (name, values), k in zip(self._values.items(), index, strict=True)}
+        live = _Live(self, index, setting)
+        return self._background.start(live.work, live.begin, live.end)
 
     def stop(self) -> None:
-        """Ask the run that is going on to stop; it does so after its current step."""
-        self._stop.set()
+        """Ask the run that is going on to stop; it does so after its current step, and nothing of it is kept."""
+        self._background.stop()
 
     def table(self) -> pd.DataFrame:
         """The recorded map as a table of texts: rates down, depths across, one block for each number of labels."""
@@ -177,76 +167,12 @@ class FreezeExplorer(ipywidgets.VBox):
         order = ["labels", "learning rate"]
         return pd.DataFrame(rows).pivot(index=order, columns="depth", values="value")
 
-    def _on_message(self, _view: FreezeView, content: Any, _buffers: Any) -> None:
-        kind = content.get("type") if isinstance(content, dict) else None
-        if kind == "ping":
-            self.view.send({"type": "pong"})
-        elif kind == "train":
+    def _act(self, kind: str, message: dict[str, Any]) -> None:
+        if kind == "train":
             # The click says where the sliders stood: one may have moved on before the message arrives.
-            self.train(content.get("at"))
+            self.train(message.get("at"))
         elif kind == "stop":
             self.stop()
-
-    def _train(self, index: list[int], setting: dict[str, Any]) -> None:
-        start, last = time.perf_counter(), 0.0
-        losses: list[list[float]] = []
-        accuracies: list[list[float]] = []
-
-        def show(state: str, text: str, **more: Any) -> None:
-            thin = losses[:: max(1, math.ceil(len(losses) / MOST_POINTS))]
-            seconds = round(time.perf_counter() - start, 2)
-            known = {"at": index, "losses": thin, "accuracies": list(accuracies), "seconds": seconds}
-            self.view.run = {"state": state, "text": text, **known, **more}
-
-        def on_step(step: dict[str, float]) -> bool:
-            nonlocal last
-            losses.append([step["step"], float(f"{min(step['loss'], 1e6):.4g}")])
-            if self._stop.is_set():
-                return False
-            if time.perf_counter() - last >= EVERY:
-                last = time.perf_counter()
-                words = f"epoch {step['epoch']}, step {step['step']} of {step['steps']}"
-                show("running", words, step=step["step"], steps=step["steps"])
-            return True
-
-        def on_epoch(epoch: dict[str, float]) -> bool:
-            accuracies.append([losses[-1][0], round(epoch["validation_accuracy"], 2)])
-            show("running", f"epoch {epoch['epoch']}: validation accuracy {accuracies[-1][1]:.1f} %")
-            return not self._stop.is_set()
-
-        try:
-            few = self.task if setting["labels"] == "all" else self.task.few_labels(int(setting["labels"]), self.seed)
-            model = self._make_model(self.seed)
-            recipe = dataclasses.replace(
-                self.recipe,
-                freeze_depth=setting["depth"],
-                lr=setting["lr"],
-                epochs=setting["epochs"],
-                augment=setting["augment"],
-            )
-            training.fit(
-                model,
-                few.samples("train", self.size),
-                self.task.samples("validation", self.size),
-                recipe,
-                seed=self.seed,
-                name="live",
-                fresh=True,
-                on_step=on_step,
-                on_epoch=on_epoch,
-            )
-            if self._stop.is_set():
-                show("stopped", f"stopped after step {int(losses[-1][0]) if losses else 0}; nothing was kept")
-            else:
-                self.seed += 1
-                words = f"{setting['epochs']} epochs, augmentation {setting['augment']}, {self.size} px"
-                point = {"at": index[:3], "value": accuracies[-1][1], "note": words}
-                self.view.live = [*self.view.live, point | {"seconds": round(time.perf_counter() - start, 1)}]
-                show("done", f"validation accuracy {accuracies[-1][1]:.1f} % ({words})")
-        except Exception as error:  # whatever goes wrong is shown where the reader looks
-            show("failed", _failure(error))
-        finally:
-            self._busy.release()
 
     def _lite0(self, seed: int) -> Classifier:
         return Classifier(load_backbone("efficientnet_lite0"), len(self.task.classes), seed=seed)
@@ -299,6 +225,80 @@ class FreezeExplorer(ipywidgets.VBox):
         bundle = super()._repr_mimebundle_(**kwargs)
         bundle["text/plain"] = self.table().to_string()  # what viewers without widgets show (GitHub, PDF)
         return bundle
+
+
+class _Live:
+    """One live run of an explorer: what it does, and what the page hears of it."""
+
+    def __init__(self, explorer: FreezeExplorer, index: list[int], setting: dict[str, Any]) -> None:
+        self.explorer, self.index, self.setting = explorer, index, setting
+        self.losses: list[list[float]] = []
+        self.accuracies: list[list[float]] = []
+        self.start = self.last = time.perf_counter()
+
+    def show(self, state: str, text: str, **more: Any) -> None:
+        thin = self.losses[:: max(1, math.ceil(len(self.losses) / MOST_POINTS))]
+        seconds = round(time.perf_counter() - self.start, 2)
+        known = {"at": self.index, "losses": thin, "accuracies": list(self.accuracies), "seconds": seconds}
+        self.explorer.view.run = {"state": state, "text": text, **known, **more}
+
+    def begin(self) -> None:
+        self.show("running", "preparing the network and its activations")
+
+    def work(self) -> None:
+        explorer, setting = self.explorer, self.setting
+        task, size, seed = explorer.task, explorer.size, explorer.seed
+        few = task if setting["labels"] == "all" else task.few_labels(int(setting["labels"]), seed)
+        model = explorer._make_model(seed)
+        recipe = dataclasses.replace(
+            explorer.recipe,
+            freeze_depth=setting["depth"],
+            lr=setting["lr"],
+            epochs=setting["epochs"],
+            augment=setting["augment"],
+        )
+        training.fit(
+            model,
+            few.samples("train", size),
+            task.samples("validation", size),
+            recipe,
+            seed=seed,
+            name="live",
+            fresh=True,
+            on_step=self.on_step,
+            on_epoch=self.on_epoch,
+        )
+        if explorer._background.stopping:
+            raise KeyboardInterrupt
+
+    def on_step(self, step: dict[str, float]) -> bool:
+        self.losses.append([step["step"], float(f"{min(step['loss'], 1e6):.4g}")])
+        if self.explorer._background.stopping:
+            return False
+        if time.perf_counter() - self.last >= EVERY or len(self.losses) == 1:
+            self.last = time.perf_counter()
+            words = f"epoch {step['epoch']}, step {step['step']} of {step['steps']}"
+            self.show("running", words, step=step["step"], steps=step["steps"])
+        return True
+
+    def on_epoch(self, epoch: dict[str, float]) -> bool:
+        self.accuracies.append([self.losses[-1][0], round(epoch["validation_accuracy"], 2)])
+        self.show("running", f"epoch {epoch['epoch']}: validation accuracy {self.accuracies[-1][1]:.1f} %")
+        return not self.explorer._background.stopping
+
+    def end(self, outcome: Outcome) -> None:
+        explorer = self.explorer
+        if outcome.state == "done":
+            explorer.seed += 1
+            accuracy = self.accuracies[-1][1]
+            words = f"{self.setting['epochs']} epochs, augmentation {self.setting['augment']}, {explorer.size} px"
+            point = {"at": self.index[:3], "value": accuracy, "note": words, "seconds": round(outcome.seconds, 1)}
+            explorer.view.live = [*explorer.view.live, point]
+            self.show("done", f"validation accuracy {accuracy:.1f} % ({words})")
+        elif outcome.state == "stopped":
+            self.show("stopped", stopped_words(outcome))
+        else:  # whatever goes wrong is shown where the reader looks
+            self.show("failed", failure_words(outcome.error))
 
 
 def _cell(row: tuple | None) -> list | None:

@@ -1,8 +1,8 @@
 """Live controls that also answer in the static book: sliders linked in the browser to a drawing of recorded real runs.
 
 `explore(frame, ...)` shows a grid of runs behind sliders. With a Python kernel a button computes the chosen setting
-anew and draws it over the recorded results; with no kernel and no network the sliders still move through the grid.
-Used by every chapter; the drawing itself is in `_widgets/grid_view.js`.
+anew and draws it over the recorded results; *Stop* and the kernel's *Interrupt* end that. With no kernel and no network
+the sliders still move through the grid. Used by every chapter; the drawing itself is in `_widgets/grid_view.js`.
 """
 
 from __future__ import annotations
@@ -10,109 +10,112 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-import pathlib
 import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import anywidget
 import ipywidgets
 import numpy as np
 import pandas as pd
 import traitlets
 
 from tl_helpers import plots
+from tl_helpers.widgets.kernel import KernelView, front_end
+from tl_helpers.widgets.live import Background, Outcome
 
-_FOLDER = pathlib.Path(__file__).parents[1] / "_widgets"
 MOST_CONTROLS = 3
 MOST_CELLS = 1_500  # keeps the state that a page embeds below 60 kB
 
 Live = Callable[..., float | Mapping[str, float]]
 
 
-class GridView(anywidget.AnyWidget):
+class GridView(KernelView):
     """Draws one slice of a grid of results as SVG; which slice is set by the indices `i0`, `i1`, `i2`.
 
     `grid` is what `grid_of` returns. `live` lists the results computed in this session, `status` what the run in the
-    background is doing: {"state": "idle" | "running" | "done" | "failed", "text": str, "seconds": float}.
+    background is doing: {"state": "idle" | "running" | "done" | "stopped" | "failed", "text": str, "seconds": float};
+    "recorded" means that there is nothing to run.
     """
 
-    _esm = _FOLDER / "grid_view.js"
-    _css = _FOLDER / "grid_view.css"
+    _esm = front_end("kernel.js", "grid_view.js")
+    _css = front_end("kernel.css", "grid_view.css")
 
     grid = traitlets.Dict().tag(sync=True)
     i0 = traitlets.Int(0).tag(sync=True)
     i1 = traitlets.Int(0).tag(sync=True)
     i2 = traitlets.Int(0).tag(sync=True)
     live = traitlets.List().tag(sync=True)
-    status = traitlets.Dict({"state": "idle"}).tag(sync=True)
+    status = traitlets.Dict({"state": "recorded"}).tag(sync=True)
 
 
 class Explorer(ipywidgets.VBox):
     """Sliders above a `GridView`; made by `explore`.
 
     Attributes: `controls` (name -> slider or drop-down), `view` (the GridView), `run()` starts a live run as the button
-    does and returns its thread (None when there is nothing to run, or one is running).
+    does and returns its thread (None when there is nothing to run, or one is running), `stop()` ends it.
     """
 
     def __init__(self, view: GridView, controls: dict[str, ipywidgets.Widget], values: list[list], live: Live | None):
         self.view, self.controls = view, controls
         self._values, self._live = values, live
-        self._busy = threading.Lock()
         links = [ipywidgets.jslink((c, "index"), (view, f"i{k}")) for k, c in enumerate(controls.values())]
         self._links = links  # a link that Python forgets is a link that the browser forgets
         super().__init__([*controls.values(), view])
         self.add_class("tl-explorer")
-        view.on_msg(self._on_message)
+        if live is not None:
+            self._background = Background("tl-live-run")
+            view.answer(self._act)
 
     @property
     def setting(self) -> dict[str, Any]:
         """The chosen value of each control, as in the frame."""
         return {name: values[c.index] for (name, c), values in zip(self.controls.items(), self._values, strict=True)}
 
-    def _on_message(self, _view: GridView, content: Any, _buffers: Any) -> None:
-        kind = content.get("type") if isinstance(content, dict) else None
-        if kind == "ping" and self._live is not None:
-            self.view.send({"type": "pong"})
-        elif kind == "run":
+    def _act(self, kind: str, message: dict[str, Any]) -> None:
+        if kind == "run":
             # The click says where the sliders stood: a slider may have moved on before the message arrives.
-            at = content.get("at")
+            at = message.get("at")
             self.run(at if isinstance(at, list) else None)
+        elif kind == "stop":
+            self.stop()
 
     def run(self, at: Sequence[int] | None = None) -> threading.Thread | None:
         """Compute the setting at the indices `at` (default: where the sliders stand) in the background."""
-        if self._live is None or not self._busy.acquire(blocking=False):
+        if self._live is None:
             return None
-        try:
-            index = [c.index for c in self.controls.values()] if at is None else [int(k) for k in at]
-            setting = {n: v[k] for n, v, k in zip(self.controls, self._values, index, strict=True)}
-            self.view.status = {"state": "running", "text": _words(setting)}
-            thread = threading.Thread(target=self._run, args=(index, setting), daemon=True, name="tl-live-run")
-            thread.start()
-        except BaseException:
-            self._busy.release()
-            raise
-        return thread
+        index = [c.index for c in self.controls.values()] if at is None else [int(k) for k in at]
+        setting = {n: v[k] for n, v, k in zip(self.controls, self._values, index, strict=True)}
+        return self._background.start(
+            lambda: _checked(_call(self._live, setting, self._progress), self.view.grid),
+            lambda: self._running(_words(setting)),
+            lambda outcome: self._ended(outcome, index, _words(setting)),
+        )
 
-    def _run(self, index: list[int], setting: dict[str, Any]) -> None:
-        start = time.perf_counter()
-        try:
-            values = _call(self._live, setting, self._progress)
-            values = _checked(values, self.view.grid)
-            seconds = round(time.perf_counter() - start, 2)
+    def stop(self) -> None:
+        """Stop the run that is going on, if any; nothing of it is kept."""
+        if self._live is not None:
+            self._background.stop()
+
+    def _ended(self, outcome: Outcome, index: list[int], words: str) -> None:
+        if outcome.state == "done":
             others = [r for r in self.view.live if r["at"] != index]
-            self.view.live = [*others, {"at": index, "values": values, "seconds": seconds}]
-            self.view.status = {"state": "done", "text": _words(setting), "seconds": seconds}
-        except Exception as error:  # whatever the reader's function raises is shown where the reader looks
-            seconds = round(time.perf_counter() - start, 2)
-            self.view.status = {"state": "failed", "text": _failure(error), "seconds": seconds}
-        finally:
-            self._busy.release()
+            self.view.live = [*others, {"at": index, "values": outcome.result, "seconds": outcome.seconds}]
+        elif outcome.state == "stopped":
+            words = stopped_words(outcome)
+        else:  # whatever the reader's function raises is shown where the reader looks
+            words = failure_words(outcome.error)
+        self.view.status = {"state": outcome.state, "text": words, "seconds": outcome.seconds}
 
     def _progress(self, text: str) -> None:
-        self.view.status = {"state": "running", "text": str(text)}
+        """What the live function calls: shown while the run goes on, and a good place to end it."""
+        if self._background.stopping:
+            raise KeyboardInterrupt
+        if self._background.busy:
+            self._running(str(text))
+
+    def _running(self, words: str) -> None:
+        self.view.status = {"state": "running", "text": words}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -164,7 +167,8 @@ def explore(
     start : control -> value at the start (default: the middle)
     live : called with the controls' values by keyword; returns the value (in the unit shown) or series -> value.
         A parameter named `progress` receives a function: `progress("epoch 2 of 5")`. It runs in a thread of the kernel,
-        so it must seed what it draws and must not rely on cells that run at the same time.
+        so it must seed what it draws and must not rely on cells that run at the same time. *Stop* raises
+        KeyboardInterrupt in it, as *Interrupt* does in a cell, at its next call of `progress` or wherever it is.
 
     Returns
     -------
@@ -185,7 +189,8 @@ def explore(
     )  # fmt: skip
     chosen = [_start(name, column, start) for name, column in zip(controls, values, strict=True)]
     # The indices are in the view's own state as well, so that the first drawing is right before any link is made.
-    view = GridView(grid=grid, **{f"i{k}": c for k, c in enumerate(chosen)})
+    status = {"state": "recorded" if live is None else "idle"}
+    view = GridView(grid=grid, status=status, **{f"i{k}": c for k, c in enumerate(chosen)})
     widgets = {
         name: _control(label, column, at)
         for (name, label), column, at in zip(controls.items(), values, chosen, strict=True)
@@ -335,7 +340,7 @@ def _words(setting: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {plots.number(v)}" for name, v in setting.items())
 
 
-def _failure(error: Exception) -> str:
+def failure_words(error: BaseException) -> str:
     """The exception, the line it came from and what to do, in two sentences."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (line {frames[-1].lineno} of {frames[-1].name})" if frames else ""
@@ -344,3 +349,8 @@ def _failure(error: Exception) -> str:
         f"{type(error).__name__}: {message}{where}. The recorded results above still hold. "
         "Run the chapter's cells above this one, then press the button again."
     )
+
+
+def stopped_words(outcome: Outcome) -> str:
+    """That a run was stopped, and after how long."""
+    return f"stopped after {outcome.seconds:.1f} s; nothing was kept"

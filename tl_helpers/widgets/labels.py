@@ -1,4 +1,5 @@
-"""`label_box`: type class names, see at once what a zero-shot classifier makes of them. Plain ipywidgets."""
+"""`label_box`: type class names, see at once what a zero-shot classifier makes of them. Plain ipywidgets, and a line that
+says when their kernel is gone."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from tl_helpers import zeroshot
+from tl_helpers.widgets.kernel import KernelNote
 
 Score = Callable[[tuple[str, ...], int], Sequence[float]]
 
@@ -39,6 +41,8 @@ class LabelBox(ipywidgets.VBox):
         One HTML widget for each example.
     message : ipywidgets.HTML
         What is wrong with the names, if anything.
+    note : KernelNote
+        Says when the kernel is busy or gone; names and button are then disabled in the browser.
     """
 
     def __init__(
@@ -73,8 +77,14 @@ class LabelBox(ipywidgets.VBox):
         self.button = ipywidgets.Button(description="Rank these names", tooltip="needs a kernel", icon="")
         self.message = ipywidgets.HTML(_note(NEEDS_KERNEL))
         self.answers = ipywidgets.Stack([ipywidgets.HTML() for _ in self._examples], selected_index=0)
+        self.note = KernelNote(typed=self.names.value, answered=self.names.value)
         # A link that Python forgets is a link that the browser forgets.
-        self._links = [ipywidgets.jslink((self.example, "index"), (self.answers, "selected_index"))]
+        self._links = [
+            ipywidgets.jslink((self.example, "index"), (self.answers, "selected_index")),
+            ipywidgets.jsdlink((self.names, "value"), (self.note, "typed")),
+            ipywidgets.jsdlink((self.note, "gone"), (self.names, "disabled")),
+            ipywidgets.jsdlink((self.note, "gone"), (self.button, "disabled")),
+        ]
         self._rank(zeroshot.check_names(labels))
         super().__init__(
             [
@@ -83,6 +93,7 @@ class LabelBox(ipywidgets.VBox):
                 self.button,
                 self.example,
                 self.message,
+                self.note,
                 self.answers,
             ]
         )
@@ -92,14 +103,16 @@ class LabelBox(ipywidgets.VBox):
 
     def update(self) -> bool:
         """Rank the names that stand in the text area; False, and a message, if that cannot be done."""
+        typed = self.names.value
         try:
-            self._rank(zeroshot.parse_names(self.names.value))
+            self._rank(zeroshot.parse_names(typed))
         except Exception as error:  # whatever is wrong is said where the reader looks; the last answers stay
             text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            self.message.value = _note(f"{text[:1].upper()}{text[1:]}", problem=True)
-            return False
-        self.message.value = ""
-        return True
+            self.message.value, ranked = _note(f"{text[:1].upper()}{text[1:]}", problem=True), False
+        else:
+            self.message.value, ranked = "", True
+        self.note.answered = typed
+        return ranked
 
     def table(self) -> pd.DataFrame:
         """The ranked names of every example: columns ``example``, ``place``, ``name`` and ``score``."""
