@@ -109,9 +109,7 @@ def test_train_and_stop_in_jupyterlab(explorer: Page):
     page.locator(".tl-freeze button.start").click()
     page.wait_for_function("() => /step/.test(document.querySelector('.tl-freeze .tl-state').textContent)")
     page.locator(".tl-freeze button.stop").click()
-    page.wait_for_function(
-        "() => /stopped after \\d/.test(document.querySelector('.tl-freeze .tl-state').textContent)"
-    )
+    page.wait_for_function("() => /stopped after \\d/.test(document.querySelector('.tl-freeze .tl-state').textContent)")
     assert page.locator("[data-tl-live]").count() == 1
 
 

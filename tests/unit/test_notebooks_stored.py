@@ -140,7 +140,9 @@ def test_no_number_of_a_result_is_typed_into_prose(notebook):
 
 
 # Comparisons of what two ways compute go through claims.check_same, which computes both in float32 or better.
-COMPARISONS = re.compile(r"\b(allclose|assert_allclose|assert_array_equal|assert_equal|assert_close)\b|assert .*isclose")
+COMPARISONS = re.compile(
+    r"\b(allclose|assert_allclose|assert_array_equal|assert_equal|assert_close)\b|assert .*isclose"
+)
 
 
 def test_comparisons_are_exact_whatever_precision_is_asked_for(notebook):
