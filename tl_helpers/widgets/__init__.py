@@ -8,6 +8,18 @@ Every chapter shows one; what they draw is in `_widgets/*.js`.
 
 from tl_helpers.widgets.freeze import FreezeExplorer, FreezeView
 from tl_helpers.widgets.grid import Explorer, GridView, explore, grid_of
+from tl_helpers.widgets.kernel import KernelNote, KernelView
 from tl_helpers.widgets.labels import LabelBox, label_box
 
-__all__ = ["Explorer", "FreezeExplorer", "FreezeView", "GridView", "LabelBox", "explore", "grid_of", "label_box"]
+__all__ = [
+    "Explorer",
+    "FreezeExplorer",
+    "FreezeView",
+    "GridView",
+    "KernelNote",
+    "KernelView",
+    "LabelBox",
+    "explore",
+    "grid_of",
+    "label_box",
+]
