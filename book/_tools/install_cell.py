@@ -3,8 +3,8 @@
     python book/_tools/install_cell.py            # write it, with the repository's address from _config.yml
     python book/_tools/install_cell.py --check    # only say which chapters lack it; exit code 1 if any does
 
-The cell is the first code cell, before the first import; the site does not show it. Where the package is installed it does
-nothing.
+The cell is the first code cell, before the first import; the site does not show it, and JupyterLab shows it folded.
+Where the package is installed it does nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def with_cell(notebook: dict, number: str, url: str) -> dict:
         "cell_type": "code",
         "execution_count": None,
         "id": name,
-        "metadata": {"tags": ["remove-cell"]},
+        "metadata": {"jupyter": {"source_hidden": True}, "tags": ["remove-cell"]},
         "outputs": [],
         "source": SOURCE.format(address=url).splitlines(keepends=True),
     }
