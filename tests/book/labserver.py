@@ -35,19 +35,28 @@ WAIT_READY = """async () => {
   const w = app.shell.currentWidget;
   await w.context.ready; await w.sessionContext.ready; await w.sessionContext.session.kernel.info;
 }"""
-# Text cells are rendered when their turn comes: bring each one into view, and wait for its text.
-WAIT_RENDERED = """async () => {
+# Open a file in its own view, and have each of its text cells rendered: that happens when their turn comes, so bring each
+# one into view and wait for its text.
+SHOW = """async path => {
   const app = window.jupyterapp; await app.restored;
   const sleep = ms => new Promise(r => setTimeout(r, ms));
-  for (let k = 0; k < 300 && !app.shell.currentWidget?.context?.isReady; k++) await sleep(100);
-  const notebook = app.shell.currentWidget.content;
-  for (const [place, cell] of notebook.widgets.entries()) {
-    if (cell.model.type !== 'markdown' || !cell.model.sharedModel.getSource().trim()) continue;
-    await notebook.scrollToItem(place);
+  await app.commands.execute('docmanager:open', { path });
+  const shown = () => app.shell.currentWidget?.context?.path === path && app.shell.currentWidget.context.isReady;
+  for (let k = 0; k < 600 && !shown(); k++) await sleep(100);
+  for (const [place, cell] of app.shell.currentWidget.content.widgets?.entries() ?? []) {
+    if (cell.model?.type !== 'markdown' || !cell.model.sharedModel.getSource().trim()) continue;
+    await app.shell.currentWidget.content.scrollToItem(place);
     const text = () => cell.node.querySelector('.jp-MarkdownOutput')?.textContent.trim();
-    for (let k = 0; k < 200 && !text(); k++) await sleep(50);
+    for (let k = 0; k < 600 && !text(); k++) await sleep(50);
     if (!text()) throw new Error('not rendered: ' + cell.model.sharedModel.getSource().slice(0, 80));
   }
+}"""
+# Close it without the question whether to save it; a notebook's kernel ends, too.
+CLOSE = """async () => {
+  const { currentWidget } = window.jupyterapp.shell;
+  await currentWidget.sessionContext?.ready;
+  await currentWidget.sessionContext?.shutdown();
+  currentWidget.dispose();
 }"""
 # The words on the open document as a reader sees them, less code; formulas that are set have no letters of their own.
 WORDS = """() => {
@@ -79,11 +88,14 @@ class Lab:
         """Where Lab writes down which files are open."""
         return self.log.parent / "workspaces"
 
+    def enter(self, page: Page) -> None:
+        """Open JupyterLab as on the first day, and wait for its first page."""
+        page.goto(f"{self.address}/lab?reset")
+        page.wait_for_selector(":is(.jp-MarkdownViewer h1, .jp-Launcher)")
+
     def show(self, page: Page, path: str) -> None:
-        """Open a notebook by its path and wait until its text cells are rendered; its kernel may still be starting."""
-        page.goto(f"{self.address}/lab/tree/{path}?reset")
-        page.wait_for_selector(".jp-Notebook .jp-Cell")
-        page.evaluate(WAIT_RENDERED)
+        """Open a chapter or page in the JupyterLab that is already there, with all its text rendered."""
+        page.evaluate(SHOW, path)
 
     def words(self, page: Page) -> str:
         """The words of the open notebook's text cells, or of the open page, once their formulas are set."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import nbformat
 import pytest
-from builtsite import ROOT, VIEWS, Watch, move, screenshot
-from labserver import CELLS, RUN_ALL, Lab, make_lab, serve
-from playwright.sync_api import Page
+from builtsite import DESKTOP, ROOT, VIEWS, Watch, move, screenshot
+from labserver import CELLS, CLOSE, RUN_ALL, Lab, make_lab, serve
+from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def assert_quiet(lab: Lab, page: Page, watch: Watch) -> None:
 
 
 def test_lab_opens_on_the_start_page_which_leads_to_every_chapter(lab: Lab, page: Page, watch: Watch):
-    page.goto(f"{lab.address}/lab?reset")
+    lab.enter(page)
     start = page.locator(".jp-MarkdownViewer")
     start.get_by_role("heading", name="Start here").wait_for()
     links = start.locator("a[href*='.ipynb']").evaluate_all("links => links.map(a => a.getAttribute('href'))")
@@ -66,7 +66,8 @@ def test_lab_opens_on_the_start_page_which_leads_to_every_chapter(lab: Lab, page
 
 def test_a_reader_who_comes_back_finds_the_chapter_and_not_the_start_page(lab: Lab, page: Page):
     kept = "[...window.jupyterapp.shell.widgets('main')].map(widget => widget.context?.path)"
-    lab.show(page, f"notebooks/{CHAPTER}")
+    page.goto(f"{lab.address}/lab/tree/notebooks/{CHAPTER}?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
     assert page.evaluate(kept) == [f"notebooks/{CHAPTER}"]
     for _ in range(100):  # Lab writes down what is open a moment later
         if any(CHAPTER in file.read_text() for file in lab.workspaces.glob("*")):
@@ -78,16 +79,29 @@ def test_a_reader_who_comes_back_finds_the_chapter_and_not_the_start_page(lab: L
     assert page.evaluate(kept) == [f"notebooks/{CHAPTER}"]
 
 
+@pytest.fixture(scope="module")
+def desk(lab: Lab, browser: Browser) -> Iterator[tuple[Page, Watch]]:
+    """JupyterLab, open, for one file after the other."""
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
+    page, watch = context.new_page(), Watch()
+    watch.attach(page)
+    page.set_default_timeout(120_000)
+    lab.enter(page)
+    yield page, watch
+    context.close()
+
+
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_every_chapter_is_rendered(lab: Lab, page: Page, watch: Watch, name: str):
+def test_every_chapter_is_rendered(lab: Lab, desk: tuple[Page, Watch], name: str):
     """Terms, links, citations, boxes and formulas; nothing of their markup is left."""
+    page, watch = desk
     texts = text_cells(name)
     roles = [role for text in texts for role in ROLE.findall(text)]
     lab.show(page, f"notebooks/{name}")
     words = lab.words(page)
 
     assert RAW.findall(words) == []
-    cells = page.locator(".jp-MarkdownCell")
+    cells = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-MarkdownCell")
     assert cells.locator(".tl-unresolved").all_text_contents() == []
     assert cells.locator("a.tl-term[title]").count() == sum(kind == "term" for kind, _ in roles)
     assert cells.locator("a.tl-doc").count() == sum(kind == "doc" for kind, _ in roles)
@@ -102,25 +116,26 @@ def test_every_chapter_is_rendered(lab: Lab, page: Page, watch: Watch, name: str
     assert cells.locator("mjx-merror, [data-mjx-error]").count() == 0
     screenshot(page, f"lab-{name.removesuffix('.ipynb')}")
     assert_quiet(lab, page, watch)
+    page.evaluate(CLOSE)
 
 
-def test_every_page_is_rendered(lab: Lab, page: Page, watch: Watch):
-    page.goto(f"{lab.address}/lab?reset")
-    page.wait_for_selector(".jp-MarkdownViewer h1")
-    left = {}
-    for path in PAGES:
-        page.evaluate("async path => { await window.jupyterapp.commands.execute('docmanager:open', { path }) }", path)
-        page.wait_for_function(f"path => ({CURRENT})() === path", arg=path)
-        page.wait_for_function("() => window.jupyterapp.shell.currentWidget.node.querySelector('h1')")
-        left[path] = RAW.findall(lab.words(page))
-        page.evaluate("() => window.jupyterapp.shell.currentWidget.close()")
-    assert {path: raw for path, raw in left.items() if raw} == {}
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_rendered(lab: Lab, desk: tuple[Page, Watch], path: str):
+    """In its own view, and not in an editor."""
+    page, watch = desk
+    lab.show(page, path)
+    view = page.locator(".jp-MarkdownViewer:not(.lm-mod-hidden)")
+    view.locator("h1").first.wait_for()
+    assert RAW.findall(lab.words(page)) == []
+    assert view.locator(".tl-unresolved").all_text_contents() == []
     assert_quiet(lab, page, watch)
+    page.evaluate(CLOSE)
 
 
 def test_links_of_a_chapter_open_what_they_name(lab: Lab, page: Page, watch: Watch):
     """A term its entry in the glossary, a citation its entry in the references, a chapter the other notebook."""
     chapter = "notebooks/01_first_transfer.ipynb"
+    lab.enter(page)
     lab.show(page, chapter)
     for kind, target in (("term", "book/glossary.md"), ("cite", "book/references.md")):
         link = page.locator(f".jp-Notebook a.tl-{kind}").nth(4)
@@ -137,7 +152,7 @@ def test_links_of_a_chapter_open_what_they_name(lab: Lab, page: Page, watch: Wat
             arg=entry[1],
         )
         screenshot(page, f"lab-{kind}")
-        page.evaluate("() => window.jupyterapp.shell.currentWidget.close()")
+        page.evaluate(CLOSE)
         page.wait_for_function(f"path => ({CURRENT})() === path", arg=chapter)
     page.locator(".jp-Notebook a.tl-doc[href*='03_feature_extraction']").first.click()
     page.wait_for_function(f"path => ({CURRENT})() === path", arg="notebooks/03_feature_extraction.ipynb")
@@ -156,6 +171,7 @@ def test_saving_a_chapter_does_not_change_it(lab: Lab, page: Page):
 
 
 def test_dark_theme(lab: Lab, page: Page):
+    lab.enter(page)
     lab.show(page, "notebooks/01_first_transfer.ipynb")
     page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
     page.wait_for_selector("body[data-jp-theme-light='false']")
@@ -172,6 +188,7 @@ def test_dark_theme(lab: Lab, page: Page):
 def test_lab_started_by_hand_in_the_folder_of_the_notebooks(tmp_path, page: Page, watch: Watch):
     """The book's pages are out of reach there: terms and sources still say what they mean, chapters are still linked."""
     with serve(tmp_path, start_in="notebooks") as lab:
+        lab.enter(page)
         lab.show(page, CHAPTER)
         assert RAW.findall(lab.words(page)) == []
         cells = page.locator(".jp-MarkdownCell")
