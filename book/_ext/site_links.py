@@ -7,7 +7,7 @@ def add_substitutions(app, config):
     config.myst_substitutions = {
         **config.myst_substitutions,
         "repository": f"[{url.removeprefix('https://')}]({url})",
-        "install_in_colab": f'```text\n%pip install "transfer-learning-book @ git+{url}"\n```',
+        "install_in_colab": f'```text\nbook = "git+{url}"\n%pip install -q {{book}}\n```',
     }
 
 

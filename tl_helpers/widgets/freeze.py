@@ -124,7 +124,7 @@ class FreezeExplorer(ipywidgets.VBox):
         ]
         self._background = Background("tl-freeze-run")
         super().__init__([*self.controls.values(), self.view])
-        self.add_class("tl-explorer")
+        self.add_class("tl-control").add_class("tl-explorer")
         self.view.answer(self._act)
 
     @property

@@ -62,7 +62,7 @@ class Explorer(ipywidgets.VBox):
         links = [ipywidgets.jslink((c, "index"), (view, f"i{k}")) for k, c in enumerate(controls.values())]
         self._links = links  # a link that Python forgets is a link that the browser forgets
         super().__init__([*controls.values(), view])
-        self.add_class("tl-explorer")
+        self.add_class("tl-control").add_class("tl-explorer")
         if live is not None:
             self._background = Background("tl-live-run")
             view.answer(self._act)
@@ -181,7 +181,8 @@ def explore(
 
     Examples
     --------
-    >>> explore(ledger.frame("run"), {"labels": "labelled cells"}, value="accuracy")     # doctest: +SKIP
+    >>> runs = ledger.frame("run")                                             # doctest: +SKIP
+    >>> explore(runs, {"labels": "labelled cells"}, value="accuracy")          # doctest: +SKIP
     """
     grid, values = grid_of(
         frame, controls, series=series, value=value, spread=spread, unit=unit, kind=kind, x=x,

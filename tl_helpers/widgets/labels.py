@@ -62,7 +62,7 @@ class LabelBox(ipywidgets.VBox):
             description="names",
             tooltip="names of classes, one a line or with commas between",
             continuous_update=False,  # after leaving the field, not at each letter
-            rows=min(12, max(4, len(labels))),
+            rows=min(16, max(4, len(labels) + 3)),
             style={"description_width": "initial"},
             layout={"width": "min(100%, 30rem)"},
         )
@@ -97,7 +97,7 @@ class LabelBox(ipywidgets.VBox):
                 self.answers,
             ]
         )
-        self.add_class("tl-label-box")
+        self.add_class("tl-control").add_class("tl-label-box")
         self.names.observe(lambda _change: self.update(), names="value")
         self.button.on_click(lambda _button: self.update())
 
@@ -157,7 +157,9 @@ class LabelBox(ipywidgets.VBox):
             if len(ranked) < count
             else f"all {count} names, nearest first"
         )
-        return f'<div style="{_PAPER}">{head}<table><caption>{caption}</caption>{rows}</table></div>'
+        return (
+            f'<div style="{_PAPER}">{head}<table><caption style="color:inherit">{caption}</caption>{rows}</table></div>'
+        )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -202,7 +204,9 @@ def label_box(
 
     Examples
     --------
-    >>> label_box(lambda names, k: model.scores(samples.take([k]), names)[0], ["good", "bad"], texts)     # doctest: +SKIP
+    >>> def score(names, k):
+    ...     return model.scores(samples.take([k]), names)[0]
+    >>> label_box(score, ["good", "bad"], texts)                               # doctest: +SKIP
     """
     if not len(examples):
         raise ValueError("no examples: give one sentence or picture at least.")
@@ -225,7 +229,7 @@ def _note(text: str, problem: bool = False) -> str:
     )
 
 
-def _short(text: str, most: int = 60) -> str:
+def _short(text: str, most: int = 36) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
