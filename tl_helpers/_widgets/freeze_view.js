@@ -72,8 +72,9 @@ function drawCurve(run, width) {
     `<polyline class="loss" data-tl-points="${losses.length}" points="${line(losses, Y)}"/>`,
     `<text class="soft" x="${left - 5}" y="${top + 5}" text-anchor="end">${worst.toPrecision(2)}</text><text class="soft" x="${left - 5}" y="${bottom + 4}" text-anchor="end">0</text>`,
     `<text class="soft" x="${width - right + 5}" y="${top + 5}">100</text><text class="soft" x="${width - right + 5}" y="${bottom + 4}">${Math.round(low)}</text>`,
-    `<text x="${left}" y="${top - 8}" style="fill:#0072B2">training loss</text>`,
-    `<text x="${width - right}" y="${top - 8}" text-anchor="end" style="fill:#D55E00">validation accuracy (%)</text>`,
+    // The names are in ink, each behind a piece of its line: the lines' colours are too faint for letters.
+    `<path class="loss" d="M${left} ${top - 12}h22"/><text x="${left + 28}" y="${top - 8}">training loss</text>`,
+    `<path class="score" d="M${width - right - 22} ${top - 12}h22"/><text x="${width - right - 28}" y="${top - 8}" text-anchor="end">validation accuracy (%)</text>`,
     `<text class="soft" x="${f1(width / 2)}" y="${bottom + 18}" text-anchor="middle">step, of ${end}</text>`];
   if (scores.length) out.push(`<polyline class="score" points="${line(scores, S)}"/>`,
     ...scores.map((p) => `<circle cx="${f1(X(p[0]))}" cy="${f1(S(p[1]))}" r="4.5" fill="#D55E00"/>`));
