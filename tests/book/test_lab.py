@@ -101,7 +101,7 @@ def test_every_chapter_is_rendered(lab: Lab, desk: tuple[Page, Watch], name: str
     words = lab.words(page)
 
     assert RAW.findall(words) == []
-    cells = page.locator(".jp-Notebook:visible .jp-MarkdownCell")
+    cells = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-MarkdownCell")
     assert cells.locator(".tl-unresolved").all_text_contents() == []
     assert cells.locator("a.tl-term[title]").count() == sum(kind == "term" for kind, _ in roles)
     assert cells.locator("a.tl-doc").count() == sum(kind == "doc" for kind, _ in roles)
