@@ -229,7 +229,7 @@ def _note(text: str, problem: bool = False) -> str:
     )
 
 
-def _short(text: str, most: int = 36) -> str:
+def _short(text: str, most: int = 28) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
