@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -39,6 +40,7 @@ widgets.FreezeExplorer(pd.DataFrame(rows), task, size=64)
 BOX = """
 widgets.label_box(lambda names, place: [len(name) for name in names], ["cat", "horse"], ["which is longer?"])
 """
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 RESTARTED = "The kernel was restarted: run this cell again."
 KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 EXECUTE = f"code => {{ window.tlDone = {KERNEL}.requestExecute({{ code }}).done.then(() => true); }}"
@@ -154,6 +156,33 @@ def test_stop_interrupt_and_restart(opened: Page):
     grid.run()
     grid.stop.click()
     grid.says("stopped after")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_texts_can_be_read_in_both_themes(opened: Page, theme: str):
+    """Contrast 4.5 : 1 at least: at rest, with the curve of a run, and when the kernel is gone."""
+    page = opened
+    grid, freeze, _ = controls(page)
+
+    def faint() -> list:
+        found = page.evaluate(CONTRAST, ".jp-OutputArea .tl-control")
+        assert found["looked"] > 50
+        return found["found"]
+
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+    page.wait_for_timeout(1000)
+    assert faint() == []
+    freeze.run()
+    page.locator("[data-tl-points]").wait_for()
+    freeze.stop.click()
+    freeze.says("stopped after")
+    assert faint() == []
+    page.evaluate(f"() => {{ {KERNEL}.restart(); }}")
+    grid.says(RESTARTED)
+    freeze.says(RESTARTED)
+    assert faint() == []
+    screenshot(page, f"lab-{theme.split()[1].lower()}")
 
 
 def test_a_busy_kernel_is_not_dead(opened: Page):
