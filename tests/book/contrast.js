@@ -70,7 +70,8 @@ async (selector) => {
       const boxOf = () => (one instanceof Text ? [...range.getClientRects()][0] : one.getBoundingClientRect());
       let box = boxOf();
       if (!box) continue;
-      if (box.top < 80 || box.bottom > innerHeight - 10 || box.right > innerWidth || box.left < 0) {
+      const [top] = document.elementsFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+      if (!root.contains(top || null)) {  // out of the window, or below a bar of the page
         element.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
         box = boxOf();
       }
