@@ -1,4 +1,4 @@
-"""Controls in JupyterLab whose runs are stopped, and whose kernel is busy, interrupted, restarted, killed or shut down."""
+"""Stopping in JupyterLab: live runs, controls whose kernel is busy, interrupted or gone, an exercise that does not end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ widgets.label_box(lambda names, place: [len(name) for name in names], ["cat", "h
 """
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 RESTARTED = "The kernel was restarted: run this cell again."
-KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+SESSION = "window.jupyterapp.shell.currentWidget.sessionContext"
+KERNEL = f"{SESSION}.session.kernel"
 EXECUTE = f"code => {{ window.tlDone = {KERNEL}.requestExecute({{ code }}).done.then(() => true); }}"
 
 
@@ -212,20 +213,54 @@ def test_a_busy_kernel_is_not_dead(opened: Page):
 @pytest.mark.parametrize(
     ("end", "words"),
     [
-        ("() => { KERNEL.requestExecute({ code: 'os._exit(1)' }); }", "run this cell again"),
-        ("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()", "run this cell again"),
-        (
-            "() => window.jupyterapp.shell.currentWidget.sessionContext.changeKernel({ name: 'python3' })",
-            "run this cell again",
-        ),
+        (f"() => {{ {KERNEL}.requestExecute({{ code: 'os._exit(1)' }}); }}", "restarted: run"),
+        (f"() => {SESSION}.shutdown()", "The kernel was shut down: start it and run"),
+        (f"() => {SESSION}.changeKernel({{ name: 'python3' }})", "The kernel was changed: run"),
     ],
     ids=["killed", "shut down", "changed"],
 )
 def test_a_kernel_that_ends_otherwise(opened: Page, end: str, words: str):
     page = opened
     grid, freeze, box = controls(page)
-    page.evaluate(end.replace("KERNEL", KERNEL))
+    page.evaluate(end)
     for control in (grid, freeze):
         control.is_dead(words)
+        assert "this cell again" in control.line.text_content()
     expect(box.locator(".tl-kernel")).to_contain_text(words)
     expect(box.locator("textarea")).to_be_disabled()
+
+
+ENDLESS = """
+from tl_helpers import exercises
+from tl_helpers.exercises import checking
+
+checking.HINT_AFTER = 1.0  # seconds; a test does not wait for ten
+
+def endless(*args, **kwargs):
+    steps = 0
+    while steps < 10:
+        pass
+    return steps
+
+exercises.check("accuracy-interval", endless)
+"""
+
+
+def test_an_answer_that_does_not_end_is_told_how_to_stop_and_where_it_was(lab: Lab, page: Page):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ENDLESS.strip())])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    nbformat.write(notebook, lab.notebooks / "endless.ipynb")
+    page.set_default_timeout(240_000)
+    lab.open(page, "endless.ipynb")
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    output = page.locator(".jp-OutputArea")
+    output.get_by_text("Still checking. If your loop does not end, press the square").wait_for()
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
+    feedback = output.locator(".tl-feedback[data-status='not yet']", has_text="probably does not end")
+    feedback.wait_for()
+    text = output.inner_text()
+    assert "in line " in text
+    assert "while steps < 10:" in text or "pass" in text
+    assert "Still checking" not in text
+    assert "KeyboardInterrupt" not in text
+    screenshot(page, "lab-endless")

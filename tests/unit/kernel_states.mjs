@@ -151,6 +151,17 @@ for (const [now, words] of [["restarting", "was restarted"], ["autorestarting", 
   q.model.widget_manager.kernel = null; q.session.kernelChanged.emit({});
   check("no kernel any more", q.watch.state, "gone");
 }
+{ // Another kernel, as JupyterLab tells it: cut off first, then connected to the new one.
+  const p = play("lab");
+  p.watch.send({ type: "ping" }); p.pong(1);
+  p.session.connectionStatusChanged.emit("disconnected");
+  p.model.widget_manager.kernel = { id: "k2", status: "idle" };
+  p.session.connectionStatusChanged.emit("connected");
+  p.session.kernelChanged.emit({});
+  pass(60);
+  await settled();
+  check("changed by way of a lost connection", [p.watch.state, p.watch.text, p.sent.length], ["gone", "The kernel was changed: run this cell again.", 1]);
+}
 { // The manager closes the comm without a word.
   const p = play("elsewhere");
   p.watch.send({ type: "ping" }); p.pong(1);

@@ -66,7 +66,7 @@ function watchKernel(model, el, changed, { unanswered = () => false, waits = "wa
   }
 
   function lose(why) {
-    if (lost || !(answered || own)) return;
+    if ((lost && lost !== LOST.disconnected) || !(answered || own)) return;
     lost = LOST[why];
     look();
   }
@@ -90,7 +90,10 @@ function watchKernel(model, el, changed, { unanswered = () => false, waits = "wa
   };
   const onConnection = (_, now) => {
     if (now === "disconnected") lose("disconnected");
-    else if (now === "connected" && lost === LOST.disconnected) { lost = ""; send({ type: "ping" }); }
+    else if (now === "connected" && lost === LOST.disconnected) {
+      onKernel();  // another kernel may have come meanwhile
+      if (lost === LOST.disconnected) { lost = ""; send({ type: "ping" }); }
+    }
   };
   const signals = Object.entries({
     statusChanged: onStatus, kernelChanged: onKernel, connectionStatusChanged: onConnection, iopubMessage: onOutput,
