@@ -182,6 +182,10 @@ def test_as_many_decimals_as_the_interval_deserves(half, text):
     assert claims.effect(1.23456, 1.23456 - half, 1.23456 + half, "points").startswith(text)
 
 
+def test_a_correlation_has_two_decimals():
+    assert claims.effect(-0.57, -0.72, -0.42) == "-0.57 [-0.72, -0.42]"
+
+
 def test_chapter_reports_on_itself(capsys):
     chapter.begin("99_test")
     check_true("one", True)
