@@ -24,6 +24,7 @@ async (selector) => {
   }
   function layer(e) {  // what an element paints over what is behind it
     const style = getComputedStyle(e);
+    if (e instanceof SVGLineElement) return [0, 0, 0, 0];  // has no inside to fill
     if (isShape(e)) {
       const fill = style.fill === "none" ? [0, 0, 0, 0] : rgba(style.fill);
       return [...fill.slice(0, 3), fill[3] * parseFloat(style.fillOpacity) * opacity(e)];

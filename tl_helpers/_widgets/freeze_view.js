@@ -11,6 +11,12 @@ function colourOf(share) {
   return RAMP[k].map((v, j) => Math.round(v + (RAMP[k + 1][j] - v) * (t - k)));
 }
 
+// WCAG's relative luminance: at 0.18 black and white letters have the same contrast.
+function luminance(rgb) {
+  const linear = rgb.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+}
+
 const CONTROLS = ["i0", "i1", "i2", "i3", "i4"];
 
 function slice(model) {
@@ -41,7 +47,7 @@ function drawMap(s, width) {
   for (let d = 0; d < depths; d++) for (let r = 0; r < rates; r++) {
     const c = cell(d, r), place = `x="${f1(X(d) + 1)}" y="${f1(Y(r) + 1)}" width="${f1(w - 2)}" height="${h - 2}" rx="2" class="cell${c ? "" : " none"}" data-d="${d}" data-r="${r}"`;
     if (!c) { out.push(`<rect ${place}/>`); continue; }
-    const rgb = colourOf(share(c[0])), dark = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2] < 128;
+    const rgb = colourOf(share(c[0])), dark = luminance(rgb) < 0.18;
     out.push(`<rect ${place} fill="rgb(${rgb})"/>`,
       `<text x="${f1(X(d) + w / 2)}" y="${f1(Y(r) + h / 2 + 4.5)}" text-anchor="middle" pointer-events="none" style="fill:${dark ? "#fff" : "#000"};font-size:${narrow ? 10 : 12.5}px">${narrow ? Math.round(c[0]) : f1(c[0])}</text>`);
   }
