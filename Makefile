@@ -12,7 +12,7 @@ PY     := $(BIN)/python
 STAMPS := _build/stamps
 PHASE   = $(PY) book/_tools/phase.py
 # Chapters and tests run with every non-loopback socket refused, and one thread per process.
-OFFLINE := PYTHONPATH=$(CURDIR)/tests/no_network TL_THREADS=1 OMP_NUM_THREADS=1 TL_PROGRESS=0 JUPYTER_PLATFORM_DIRS=1 JUPYTER_PREFER_ENV_PATH=1
+OFFLINE := TL_THREADS=1 OMP_NUM_THREADS=1 TL_PROGRESS=0 JUPYTER_PLATFORM_DIRS=1 JUPYTER_PREFER_ENV_PATH=1 PYTHONPATH=$(CURDIR)/tests/no_network
 
 comma     := ,
 INSTALLED := $(VENV)/.installed
@@ -21,7 +21,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 BOOK      := _config.yml $(shell find book tl_lab -type f -not -name '*.pyc' -not -path 'book/_static/vendor/*')
 LAB       := $(shell find tl_lab -type f -not -name '*.py*')
 TESTS     := $(shell find tests -type f -name '*.py')
-RUN_TESTS := tests/unit tests/exercises tests/results tests/install tests/no_network
+RUN_TESTS := tests/unit tests/exercises tests/results tests/no_network
 
 # A stamp is worth nothing when what it stands for is gone.
 VENDOR_GONE := $(if $(wildcard book/_static/vendor/require.js),,gone)
@@ -42,8 +42,8 @@ book: $(STAMPS)/html  ## build the whole book into _build/html
 	@$(PHASE) summary install vendor execute build
 	@echo "Open _build/html/index.html, or run 'make serve'."
 
-test: $(STAMPS)/lint $(STAMPS)/unit $(STAMPS)/nbval $(STAMPS)/elsewhere $(STAMPS)/html $(STAMPS)/browser  ## run all tests: code, chapters, strict build, real browser
-	@$(PHASE) summary install vendor lint unit nbval elsewhere execute build browser
+test: $(STAMPS)/lint $(STAMPS)/unit $(STAMPS)/chapters $(STAMPS)/html $(STAMPS)/browser  ## run all tests: code, chapters, strict build, real browser
+	@$(PHASE) summary install vendor lint unit chapters execute build browser
 
 check: $(INSTALLED)  ## lint and run the fast unit tests (a few minutes)
 	$(PY) -m ruff check .
@@ -103,16 +103,12 @@ $(STAMPS)/unit: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml environm
 	$(OFFLINE) $(PHASE) run unit -- $(PY) -m pytest $(wildcard $(RUN_TESTS)) -n $(JOBS)
 	@touch $@
 
-# Every chapter computes everything anew here; the book's own execution right after it reuses these runs.
-$(STAMPS)/nbval: $(PACKAGE) $(NOTEBOOKS) constraints.txt $(INSTALLED) | $(STAMPS)
-	$(OFFLINE) TL_FRESH=1 $(PHASE) run nbval -- $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile notebooks
-	@touch $@
-
-# One chapter on one emulated machine a run, chosen by the commit.
-$(STAMPS)/elsewhere: $(PACKAGE) $(NOTEBOOKS) constraints.txt book/_tools/elsewhere.py $(INSTALLED) | $(STAMPS)
-	$(OFFLINE) $(PHASE) run elsewhere -- $(PY) book/_tools/elsewhere.py --pick
+# Every chapter computes everything anew, and what it showed is kept for the book. Beside them, one chapter on one
+# emulated machine, chosen by the commit.
+$(STAMPS)/chapters: $(NOTEBOOKS) $(STAMPS)/code book/_tools/keep.py book/_tools/elsewhere.py $(INSTALLED) | $(STAMPS)
+	$(OFFLINE):$(CURDIR)/book/_tools TL_FRESH=1 $(PHASE) run chapters -- $(PY) -m pytest -p keep --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile tests/elsewhere notebooks
 	@touch $@
 
 $(STAMPS)/browser: $(STAMPS)/html $(TESTS) $(NOTEBOOKS) | $(STAMPS)
-	$(OFFLINE) $(PHASE) run browser -- $(PY) -m pytest tests/book -n $(JOBS)
+	$(OFFLINE) $(PHASE) run browser -- $(PY) -m pytest tests/book tests/install -n $(JOBS)
 	@touch $@

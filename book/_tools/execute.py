@@ -40,6 +40,14 @@ def is_cached(cache: JupyterCacheAbstract, path: Path) -> bool:
     return True
 
 
+def store(
+    notebook: nbformat.NotebookNode, path: Path, seconds: float, cache: JupyterCacheAbstract | None = None
+) -> None:
+    """Put an executed notebook into the cache, under its code cells."""
+    bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
+    (cache or get_cache(CACHE)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
 async def execute(path: Path, cache: JupyterCacheAbstract, slots: asyncio.Semaphore, timeout: int) -> str | None:
     """Run one notebook and store it; return the text of its error, or None."""
     async with slots:
@@ -59,11 +67,7 @@ async def execute(path: Path, cache: JupyterCacheAbstract, slots: asyncio.Semaph
             print(f"FAILED    {path.name}", flush=True)
             return f"{'=' * 30} {path.name} {'=' * 30}\n{error}"
         seconds = time.monotonic() - start
-        cache.cache_notebook_bundle(
-            CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds}),
-            check_validity=False,
-            overwrite=True,
-        )
+        store(notebook, path, seconds, cache)
         print(f"executed  {path.name} in {seconds:.1f} s", flush=True)
         return None
 

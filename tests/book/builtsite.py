@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
 SCREENSHOTS = ROOT / "_build" / "screenshots"
 
-DESKTOP = {"width": 1360, "height": 900}
+LAPTOP = {"width": 1300, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 HANDLES = ".cell_output .noUi-handle, .cell_output input[type=range]"
@@ -24,10 +24,13 @@ VIEWS = """() => [...document.querySelectorAll('[data-tl-view]')]
     .join('\\n')"""
 
 
+FRONT_DOOR = "index.html"  # nothing but a redirect; leaving it at once aborts what the browser was still asking for
+
+
 def built_pages() -> list[str]:
     """Every page of the built site as a path below it, or ["(nothing is built)"], so that a missing site fails."""
     pages = sorted(path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html") if "_static" not in path.parts)
-    return pages or ["(nothing is built)"]
+    return [page for page in pages if page != FRONT_DOOR] or ["(nothing is built)"]
 
 
 def chapter_pages() -> list[str]:

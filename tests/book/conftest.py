@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import os
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from builtsite import DESKTOP, HTML, Watch
+from builtsite import HTML, LAPTOP, PHONE, Watch
 from labserver import lab  # noqa: F401 (a fixture)
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -67,13 +68,34 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh page in a fresh context, in light mode, at desktop size."""
-    context = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
+@contextlib.contextmanager
+def fresh_page(browser: Browser, **options) -> Iterator[Page]:
+    """A page in a context of its own."""
+    context = browser.new_context(**{"color_scheme": "light", "reduced_motion": "reduce"} | options)
     context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page as wide as a small laptop, in light mode."""
+    with fresh_page(browser, viewport=LAPTOP) as page:
+        yield page
+
+
+@pytest.fixture
+def phone(browser: Browser) -> Iterator[Page]:
+    """A page on a phone with a touch screen, in light mode."""
+    with fresh_page(browser, viewport=PHONE, is_mobile=True, has_touch=True) as page:
+        yield page
+
+
+@pytest.fixture
+def dark_phone(browser: Browser) -> Iterator[Page]:
+    """The same, for a reader whose system is dark."""
+    with fresh_page(browser, viewport=PHONE, is_mobile=True, has_touch=True, color_scheme="dark") as page:
+        yield page
 
 
 @pytest.fixture

@@ -88,10 +88,10 @@ class Lab:
         """Where Lab writes down which files are open."""
         return self.log.parent / "workspaces"
 
-    def enter(self, page: Page) -> None:
-        """Open JupyterLab as on the first day, and wait for its first page."""
+    def enter(self, page: Page, first: str = ".jp-MarkdownViewer h1") -> None:
+        """Open JupyterLab as on the first day, and wait for what it shows first: the start page, where it has one."""
         page.goto(f"{self.address}/lab?reset")
-        page.wait_for_selector(":is(.jp-MarkdownViewer h1, .jp-Launcher)")
+        page.locator(f"{first}:visible").first.wait_for()
 
     def show(self, page: Page, path: str) -> None:
         """Open a chapter or page in the JupyterLab that is already there, with all its text rendered."""
@@ -129,7 +129,7 @@ def make_lab() -> list[str]:
     return shlex.split(said.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory) -> Iterator[Lab]:
     with serve(tmp_path_factory.mktemp("lab")) as running:
         yield running

@@ -22,7 +22,7 @@ import numpy as np, pandas as pd
 from tl_helpers import widgets
 from tl_helpers.data import load_task
 rows = [{"depth": d, "lr": lr, "labels": n, "seed": s, "validation_accuracy": 60 + d + s}
-        for d, lr, n, s in itertools.product(range(10), (1e-4, 1e-3, 1e-2), (40, 80), (0, 1))]
+        for d, lr, n, s in itertools.product(range(10), (1e-4, 1e-3, 1e-2), (600, 1200), (0, 1))]
 widgets.FreezeExplorer(pd.DataFrame(rows), load_task("elpv"), size=64)
 """
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tl_helpers import data
+from tl_helpers import data, runtime
 from tl_helpers.data import sentiment
 
 pytestmark = pytest.mark.slow
@@ -210,7 +210,7 @@ def test_recording_says_that_this_is_no_checkout(installed):
 
 
 def test_a_chapter_with_recorded_grids_runs_from_top_to_bottom(installed):
-    """Downloaded alone, on a cold cache, in a kernel of the environment; every claim holds."""
+    """Downloaded alone, in a kernel of the environment; every claim holds. It reads the store of this machine."""
     shutil.copy(ROOT / "notebooks" / CHAPTER, installed.desk)
     found = installed.answer(
         f"""
@@ -223,7 +223,7 @@ def test_a_chapter_with_recorded_grids_runs_from_top_to_bottom(installed):
         said = [output.get("text", "") for cell in notebook.cells[-2:] for output in cell.outputs]
         found = {{"chapter": said[0], "file": said[-1].strip()}}
         """,
-        TL_CACHE=str(installed.desk / "cold"),
+        TL_CACHE=str(runtime.current().cache_dir),
         TL_SENTIMENT=str(sentiment.archive()),
     )
     assert Path(found["file"]).is_relative_to(installed.packages)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import re
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import alt_text
@@ -101,6 +106,58 @@ def test_a_failing_chapter_is_reported_with_its_traceback_and_the_others_still_r
     cache = execute.get_cache(execute.CACHE)
     assert execute.is_cached(cache, good)
     assert not execute.is_cached(cache, bad)
+
+
+KEEPING = """
+import sys
+from pathlib import Path
+import execute, pytest
+execute.CACHE = Path(sys.argv[1])
+sys.exit(pytest.main(["-p", "keep", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", *sys.argv[2:]]))
+"""
+
+
+def kept(cache_folder, path):
+    """An executed notebook as the book build would read it: outputs and widgets, ids of models taken out."""
+    cache = execute.get_cache(cache_folder)
+    _, found = cache.merge_match_into_notebook(execute.read(path))
+    states = found.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    outputs = [output for cell in found.cells for output in cell.outputs]
+    for output in outputs:
+        output.pop("execution_count", None)
+    text = re.sub(r"[0-9a-f]{32}", lambda found: states[found[0]]["model_name"], json.dumps([outputs, states]))
+    return json.loads(text), found.metadata["language_info"]
+
+
+@pytest.mark.slow
+def test_what_nbval_executes_is_kept_for_the_book_as_if_it_had_been_executed_for_it(tmp_path, monkeypatch):
+    sources = (
+        "import ipywidgets\nslider = ipywidgets.IntSlider(description='k')\nslider",
+        "print('one'); print('two')",
+        "from IPython.display import display\nhandle = display('old', display_id=True)\nslider.value = 3",
+        "handle.update('new')\nopen('runs', 'a').write('x');",
+        "1 + 1",
+    )
+    path = write_notebook(tmp_path / "a.ipynb", *sources)
+    bad = write_notebook(tmp_path / "bad.ipynb", "1 / 0", "2")
+    tools = Path(execute.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", KEEPING, str(tmp_path / "kept"), str(path), str(bad)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tools), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr  # the bad one
+    assert "1 failed, 6 passed" in done.stdout, done.stdout + done.stderr
+    monkeypatch.setattr(execute, "CACHE", tmp_path / "kept")
+    assert not execute.is_cached(execute.get_cache(execute.CACHE), bad)
+    assert asyncio.run(execute.execute_all([path], jobs=1, timeout=600)) == []
+    assert (tmp_path / "runs").read_text() == "x", "it was executed again for the book"
+    monkeypatch.setattr(execute, "CACHE", tmp_path / "executed")
+    assert asyncio.run(execute.execute_all([path], jobs=1, timeout=600)) == []
+    assert kept(tmp_path / "kept", path) == kept(tmp_path / "executed", path)
 
 
 # ---- status page -----------------------------------------------------------------------------------------------------

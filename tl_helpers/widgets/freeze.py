@@ -217,7 +217,7 @@ class FreezeExplorer(ipywidgets.VBox):
             index=at,
             description=label,
             tooltip=f"{label}: choose with the arrow keys",
-            style={"description_width": "9rem"},
+            style={"description_width": "10rem"},
             layout={"width": "min(100%, 38rem)"},
         )
 

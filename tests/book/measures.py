@@ -1,0 +1,58 @@
+"""What a reader cannot see whole (`cut.js`) or can hardly read (`contrast.js`), one line for each place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builtsite import STILL
+from playwright.sync_api import Page
+
+HERE = Path(__file__).parent
+CUT = (HERE / "cut.js").read_text(encoding="utf-8")
+CONTRAST = (HERE / "contrast.js").read_text(encoding="utf-8")
+
+CONTROLS = ".cell_output .tl-control"
+BOXES = ".cell_output :is(.tl-feedback, .tl-claim, table)"
+
+# What is folded away is measured, too.
+UNFOLD = """() => {
+    document.querySelectorAll('details').forEach(folded => { folded.open = true; });
+    document.querySelectorAll('.toggle-hidden').forEach(folded => folded.classList.remove('toggle-hidden'));
+}"""
+
+
+def cut(page: Page) -> list[dict]:
+    """What is cut on a page, everything unfolded, once it stands still: see `cut.js`."""
+    page.evaluate(UNFOLD)
+    page.evaluate(STILL)
+    return page.evaluate(CUT)
+
+
+def allowed_on_a_phone(one: dict) -> bool:
+    """Whether a reader sees that there is more, and can get there."""
+    framed = ".tl-scroll" in one["selector"].split(" > ")[-1] or "mjx-container" in one["selector"]
+    return one["kind"] == "scrolls" and (one["code"] or framed) and one["edge"] and one["bar"] >= 6
+
+
+def cut_on_a_laptop(page: Page) -> list[str]:
+    """Nothing may be cut there."""
+    return told(cut(page))
+
+
+def cut_on_a_phone(page: Page) -> list[str]:
+    """Code, tables and equations may scroll there, in a frame whose edge shows that there is more."""
+    return told([one for one in cut(page) if not allowed_on_a_phone(one)])
+
+
+def told(entries: list[dict]) -> list[str]:
+    """One line for each place that is cut: what, where, by how much, its first words."""
+    return [f"{one['kind']} by {one['wider']} px: {one['selector']}: {one['text']!r}" for one in entries]
+
+
+def faint(page: Page, selector: str) -> tuple[list[str], int]:
+    """Texts below `selector` with a contrast below 4.5 : 1, one line each; and how many texts were looked at."""
+    seen = page.evaluate(CONTRAST, selector)
+    lines = [
+        f"{one['text']!r}: {one['ratio']} ({one['ink']} on {one['paper']}, {one['where']})" for one in seen["found"]
+    ]
+    return lines, seen["looked"]
