@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from scipy import stats
 
@@ -467,16 +468,59 @@ def confusion(
     np.add.at(counts, (labels, predictions), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax = ax if ax is not None else plt.subplots(figsize=(1.9 + 0.95 * k, 1.4 + 0.8 * k), layout="constrained")[1]
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for i, j in np.ndindex(k, k):
-        ink = "white" if share[i, j] > 0.55 else "#222222"
-        ax.text(j, i, f"{counts[i, j]}\n{share[i, j]:.0%}", ha="center", va="center", color=ink, fontsize=10)
-    ax.set_xticks(range(k), classes)
-    ax.set_yticks(range(k), classes)
-    ax.grid(visible=False)
+    texts = [[f"{counts[i, j]}\n{share[i, j]:.0%}" for j in range(k)] for i in range(k)]
+    table = pd.DataFrame(share, index=list(classes), columns=list(classes))
+    heat_map(table, texts, cmap="Blues", limits=(0, 1), title=title or "Confusion matrix", ax=ax)
     ax.set(xlabel="predicted class\n(count, share of the true class)", ylabel="true class")
-    ax.set_title(title or "Confusion matrix")
     return ax
+
+
+def heat_map(
+    table: pd.DataFrame,
+    texts: str | Sequence[Sequence[str]] | None = None,
+    *,
+    cmap: str = "cividis",
+    limits: tuple[float, float] | None = None,
+    title: str | None = None,
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+    fontsize: float = 10,
+    ax: Axes | None = None,
+) -> AxesImage:
+    """A table of numbers as coloured cells, the first row on top; the image is returned, for a colour bar.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of float
+        Its index and columns name the rows and columns. Cells that are not finite stay empty.
+    texts : str or list of lists of str, optional
+        What stands in the cells: a format for their numbers (``".0f"``), or the texts themselves. Black or white,
+        whichever contrasts more with the cell.
+    cmap, limits : str, (float, float)
+        Colours, and the values at their two ends (by default the smallest and largest of the table).
+    """
+    values = table.to_numpy(dtype=float)
+    ax = _new_axes(ax)
+    low, high = limits or (None, None)
+    picture = ax.imshow(values, cmap=cmap, vmin=low, vmax=high, aspect="auto")
+    ax.set_xticks(range(values.shape[1]), table.columns)
+    ax.set_yticks(range(values.shape[0]), table.index)
+    ax.grid(visible=False)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if texts is not None:
+        for (i, j), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                text = format(value, texts) if isinstance(texts, str) else texts[i][j]
+                ink = ink_on(picture.to_rgba(value))
+                ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=fontsize)
+    return picture
+
+
+def ink_on(colour: Any) -> str:
+    """Black or white, whichever contrasts more with `colour` (WCAG 2.2: relative luminance)."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in mpl.colors.to_rgb(colour)]
+    luminance = float(np.dot(channels, (0.2126, 0.7152, 0.0722)))
+    return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
 
 
 def reliability(
@@ -610,6 +654,8 @@ def mean_text(mean: float, spread: float, n: int, *, count: bool = True) -> str:
     tail = f" ({n})" if count else ""
     if not math.isfinite(spread):
         return f"{mean:.{1 if abs(mean) >= 10 else 3}f}{tail}"
+    if spread == 0 and abs(mean) >= 1000 and float(mean).is_integer():  # counted, the same in every run: parameters
+        return f"{mean:,.0f}{tail}"
     # one digit of the spread means something, two when it begins with 1 or 2
     digits = 1 if spread == 0 else -math.floor(math.log10(spread)) + (_leading(spread) <= 2)
     if abs(mean) >= 10:  # percentages, seconds: one or two decimals, none when the spread is 10 or more

@@ -138,6 +138,32 @@ def test_confusion_counts():
         plots.confusion([0, 2], [0, 1], ["ok", "defect"])
 
 
+@pytest.mark.parametrize("cmap", ["cividis", "PuOr", "Blues"])
+def test_numbers_on_a_heat_map_can_be_read_on_every_cell(cmap):
+    """Contrast 4.5 : 1 at least, by the definition of WCAG 2.2."""
+    table = pd.DataFrame(np.linspace(-1, 1, 60).reshape(6, 10))
+    picture = plots.heat_map(table, "+.1f", cmap=cmap, limits=(-1, 1), title="t", xlabel="x", ylabel="y")
+    assert len(picture.axes.texts) == 60
+
+    def luminance(rgb):
+        rgb = np.asarray(rgb)
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    for text, value in zip(picture.axes.texts, table.to_numpy().ravel(), strict=True):
+        assert text.get_text() == f"{value:+.1f}"
+        light = sorted(luminance(mpl.colors.to_rgb(c)) for c in (text.get_color(), picture.to_rgba(value)[:3]))
+        assert (light[1] + 0.05) / (light[0] + 0.05) >= 4.5
+
+
+def test_a_heat_map_names_its_rows_and_leaves_what_is_missing_empty():
+    table = pd.DataFrame([[1.0, np.nan], [3.0, 4.0]], index=["a", "b"], columns=["c", "d"])
+    ax = plots.heat_map(table, [["one", "-"], ["three", "four"]]).axes
+    assert [t.get_text() for t in ax.texts] == ["one", "three", "four"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["c", "d"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+
+
 def test_reliability_names_the_calibration_error():
     # 100 samples at 90 % confidence, 80 of them right: the gap is 10 points.
     ax = plots.reliability(np.r_[np.ones(80), np.zeros(20)], np.full(100, 0.9))
@@ -166,6 +192,8 @@ def test_result_table_prints_as_many_digits_as_the_noise_allows(runs):
     assert plots.mean_text(84.123, 0.042, 5) == "84.12 ± 0.04 (5)"
     assert plots.mean_text(84.123, float("nan"), 1) == "84.1 (1)"
     assert plots.mean_text(float("nan"), float("nan"), 0) == "not recorded"
+    assert plots.mean_text(3_373_570.0, 0.0, 3) == "3,373,570 (3)"
+    assert plots.mean_text(100.0, 0.0, 3) == "100.0 ± 0.0 (3)"
 
 
 @pytest.mark.parametrize(
