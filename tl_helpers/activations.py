@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tl_helpers import cache, runtime
+from tl_helpers import cache, keys, runtime
 from tl_helpers.data import Samples
 from tl_helpers.data.views import VIEWS, views_of
 from tl_helpers.models import Backbone
@@ -74,7 +74,7 @@ class Line:
         self._images = _image_names(samples.pixels) if keep else np.zeros(len(samples), dtype=np.uint64)
         self._files: dict[int, _File] = {}
         for line, name in enumerate(names[: depth + 1]):
-            shape, dtype = _shape_after(backbone, line, samples)
+            shape, dtype = _shape_after(name, backbone, line, samples)
             size = int(np.prod(shape)) * dtype.itemsize
             tokens = len(shape) == 2  # as many as the sentence has: no equal slots, so such a line is not kept
             if line and not tokens and size * len(samples) * views <= LINE_LIMIT_BYTES:
@@ -220,14 +220,14 @@ def _line_names(backbone: Backbone, samples: Samples) -> list[str]:
     """A name for each line: all that its activations depend on, except the image and the view."""
     here = runtime.current()
     pool_name = samples.pool or samples.fingerprint
-    code = cache.source_fingerprint(run_prefix, views_of, Backbone)
-    name = cache.fingerprint(
+    code = keys.code_name(run_prefix, views_of, type(backbone))
+    name = keys.fingerprint(
         "line", code, backbone.preprocessing, here.precision, here.device.type, pool_name,
         list(samples.pixels.shape[1:]), runtime.versions()["torch"],
     )  # fmt: skip
     names = [name]
     for stage in backbone.stages.values():
-        names.append(cache.fingerprint(names[-1], stage))
+        names.append(keys.fingerprint(names[-1], stage))
     return names
 
 
@@ -238,16 +238,15 @@ def _image_names(pixels: torch.Tensor) -> np.ndarray:
     return np.frombuffer(digests, dtype="<u8")
 
 
-_SHAPES: dict[tuple, tuple[tuple[int, ...], torch.dtype]] = {}
+_SHAPES: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
 
 
-def _shape_after(backbone: Backbone, line: int, samples: Samples) -> tuple[tuple[int, ...], torch.dtype]:
-    size = tuple(samples.pixels.shape[1:])
-    known = (backbone.name, backbone.preprocessing, line, size, runtime.current().precision)
-    if known not in _SHAPES:
-        x = run_prefix(backbone, torch.zeros((1, *size), dtype=torch.uint8), 0, line)
-        _SHAPES[known] = (tuple(x.shape[1:]), x.dtype)
-    return _SHAPES[known]
+def _shape_after(name: str, backbone: Backbone, line: int, samples: Samples) -> tuple[tuple[int, ...], torch.dtype]:
+    """Shape and dtype of one image's activations at a line, looked up under the line's own name."""
+    if name not in _SHAPES:
+        x = run_prefix(backbone, torch.zeros((1, *samples.pixels.shape[1:]), dtype=torch.uint8), 0, line)
+        _SHAPES[name] = (tuple(x.shape[1:]), x.dtype)
+    return _SHAPES[name]
 
 
 class _File:

@@ -6,19 +6,15 @@ and moved there in one step, so a killed process leaves no half entry; a flipped
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
-import inspect
 import json
 import os
-import sys
-import textwrap
 import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +71,7 @@ class Cache:
             warnings.warn(
                 f"Cache entry {path.name} is damaged (checksum differs); computing it again.", CacheWarning, 2
             )
-            path.unlink(missing_ok=True)
+            _forget(path)
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # recently used
@@ -89,7 +85,7 @@ class Cache:
         Parameters
         ----------
         key : str
-            From `fingerprint`.
+            From `tl_helpers.keys.fingerprint`.
         tensors : mapping of str to torch.Tensor
             Any shapes and dtypes; the name ``record`` is taken.
         record : mapping, optional
@@ -111,8 +107,7 @@ class Cache:
                 os.fsync(file.fileno())
             beside.replace(path)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
+            _forget(beside)
             warnings.warn(
                 f"Not kept in the cache ({error}). The result is still used; free some space or set TL_CACHE to a "
                 "folder on another disk to keep the next one.",
@@ -140,7 +135,7 @@ class Cache:
 
     def drop(self, key: str) -> None:
         """Forget one entry."""
-        self._path(key).unlink(missing_ok=True)
+        _forget(self._path(key))
 
     def size(self) -> int:
         """Bytes in use."""
@@ -152,7 +147,7 @@ class Cache:
     def _entries(self) -> list[tuple[float, int, Path]]:
         found = []
         for path in self.folder.glob(f"*{SUFFIX}"):
-            with contextlib.suppress(FileNotFoundError):  # another process evicted it just now
+            with contextlib.suppress(OSError):  # another process evicted it just now
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))
         return sorted(found)
@@ -168,8 +163,14 @@ class Cache:
             if total <= self.limit_bytes:
                 return
             if path != keep:
-                path.unlink(missing_ok=True)
+                _forget(path)
                 total -= size
+
+
+def _forget(path: Path) -> None:
+    """Delete a file if it is there and may be deleted: a folder that has become read-only stops nothing."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 TALLY: Counter[tuple[str, str]] = Counter()
@@ -179,79 +180,3 @@ TALLY: Counter[tuple[str, str]] = Counter()
 def shared(kind: str, *, limit_bytes: int = 4 * GIB) -> Cache:
     """The cache for one kind of entry (``images``, ``features``, ``runs``, ...) in the runtime's cache folder."""
     return Cache(runtime.current().cache_dir / kind, limit_bytes)
-
-
-def fingerprint(*parts: object) -> str:
-    """A short stable name for what a result depends on: equal parts give equal names, in every process.
-
-    Tensors and arrays count by dtype, shape and bytes; modules by class and state; functions by their source;
-    dataclasses and mappings by their fields. Anything else must be JSON-able.
-
-    Raises
-    ------
-    TypeError
-        For a part whose content cannot be named reliably.
-    """
-    digest = hashlib.sha256()
-    for part in parts:
-        _feed(digest, part)
-    return digest.hexdigest()[:32]
-
-
-def source_fingerprint(*modules: object) -> str:
-    """Names the code of modules, functions or classes: by their syntax, so comments and line breaks do not count."""
-    found = []
-    for module in modules:
-        # Of a class that was typed into a notebook, only the functions have a source that inspect can find.
-        typed = inspect.isclass(module) and module.__module__ == "__main__"
-        parts = [part for part in vars(module).values() if inspect.isfunction(part)] if typed else [module]
-        found += [textwrap.dedent(inspect.getsource(part)) for part in parts]
-    return fingerprint(*(ast.dump(ast.parse(source)) for source in found))
-
-
-def class_fingerprint(kind: type, base: type, *further: object) -> list[str]:
-    """Names the code of a class: of the modules of it and of its parents up to `base`, and of further modules."""
-    kinds = [parent for parent in kind.__mro__ if issubclass(parent, base)]
-    homes = {parent if parent.__module__ == "__main__" else sys.modules[parent.__module__] for parent in kinds}
-    return sorted(source_fingerprint(home) for home in homes.union(further))
-
-
-def _feed(digest: hashlib._Hash, part: object) -> None:
-    if isinstance(part, torch.Tensor):
-        part = part.detach().cpu()
-        digest.update(f"tensor{part.dtype}{tuple(part.shape)}".encode())
-        if part.numel():
-            digest.update(part.contiguous().view(-1).view(torch.uint8).numpy().data)
-    elif isinstance(part, np.ndarray):
-        if part.dtype == object:
-            raise TypeError("Cannot fingerprint an object array: convert it to numbers or strings.")
-        digest.update(f"array{part.dtype}{part.shape}".encode())
-        digest.update(np.ascontiguousarray(part).tobytes())
-    elif isinstance(part, torch.nn.Module):
-        digest.update(repr(part).encode())
-        for name, tensor in part.state_dict().items():
-            digest.update(name.encode())
-            _feed(digest, tensor)
-    elif is_dataclass(part) and not isinstance(part, type):
-        _feed(digest, asdict(part))
-    elif isinstance(part, Mapping):
-        digest.update(b"{")
-        for name in sorted(part):
-            digest.update(str(name).encode())
-            _feed(digest, part[name])
-        digest.update(b"}")
-    elif isinstance(part, (list, tuple)):
-        digest.update(b"[")
-        for item in part:
-            _feed(digest, item)
-        digest.update(b"]")
-    elif inspect.isfunction(part):
-        digest.update(inspect.getsource(part).encode())
-    elif part is None or isinstance(part, (str, int, float, bool)):
-        digest.update(json.dumps(part).encode() + b";")
-    elif isinstance(part, (np.integer, np.floating)):
-        _feed(digest, part.item())
-    elif isinstance(part, (torch.dtype, torch.device)):
-        digest.update(str(part).encode() + b";")
-    else:
-        raise TypeError(f"Cannot fingerprint a {type(part).__name__}: pass arrays, tensors, modules, text or numbers.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tl_helpers import cache, runtime
+from tl_helpers import cache, keys, runtime
 from tl_helpers.data import Samples
 from tl_helpers.models import Backbone
 from tl_helpers.models.backbone import pool as pool_maps
@@ -69,16 +69,16 @@ def extract_stages(
 def feature_key(backbone: Backbone, samples: Samples, stages: Sequence[str], pool: str) -> str:
     """The cache key of features: weights, pixels, preprocessing, stages, pooling, precision and the code itself."""
     here = runtime.current()
-    return cache.fingerprint(
+    return keys.fingerprint(
         "features",
         backbone,
         backbone.preprocessing,
-        cache.fingerprint(samples.pixels),
+        keys.fingerprint(samples.pixels),
         list(stages),
         pool,
         here.precision,
         here.device.type,
-        cache.source_fingerprint(_run, pool_maps, Backbone),
+        keys.code_name(_run),
     )
 
 

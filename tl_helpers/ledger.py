@@ -114,7 +114,7 @@ class Ledger:
         """All records, oldest first; of one kind if given. Lines that a killed process cut off are passed over."""
         try:
             lines = self.path.read_bytes().splitlines()
-        except FileNotFoundError:
+        except OSError:  # not there yet, or its folder cannot be read
             return []
         found, broken = [], 0
         for line in filter(None, lines):

@@ -193,6 +193,14 @@ def test_an_error_that_is_asked_for_counts_and_others_are_the_readers_own(monkey
 # ---- answers that do not end
 
 
+@pytest.fixture(autouse=True)
+def sigint_is_heard():
+    """Also where these tests were started in the background of a shell, which lets its children ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupts(*seconds):
     """SIGINT after so many seconds each, as the square in JupyterLab's toolbar sends it."""
     for wait in seconds:

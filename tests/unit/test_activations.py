@@ -45,6 +45,21 @@ def test_a_line_holds_what_the_prefix_says(depth):
     assert (again.computed, again.reused) == (0, 4)
 
 
+def test_two_backbones_of_one_name_and_different_width_do_not_share_shapes():
+    """As two adapters of a reader's own, tried one after the other in one process."""
+    from tl_helpers.models import Backbone
+
+    def adapter(width: int) -> Backbone:
+        known = load_backbone("digit_cnn", pretrained=False)
+        stages = {"first": torch.nn.Conv2d(1, width, 3, 2), "second": torch.nn.Conv2d(width, 4, 3, 2)}
+        return Backbone("own", stages, 4, known.preprocessing, "MIT", "a test", pretrained=False)
+
+    for width in (5, 9):
+        torch.manual_seed(0)
+        model = freezing.freeze(Classifier(adapter(width), 2), 1).eval()
+        assert Line(model.backbone, 1, DATA)([0, 1]).shape[1] == width
+
+
 def test_bits_do_not_depend_on_company_or_order():
     model = frozen(2)
     together = Line(model.backbone, 2, DATA)(torch.arange(40))

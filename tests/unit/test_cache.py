@@ -1,6 +1,5 @@
 """tl_helpers.cache: what comes out is what went in, or nothing."""
 
-import inspect
 import os
 import signal
 import subprocess
@@ -15,8 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.unit.waiting import until
-from tl_helpers import cache
-from tl_helpers.cache import Cache, CacheWarning, fingerprint
+from tl_helpers.cache import Cache, CacheWarning
 
 LOOSE = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -136,65 +134,3 @@ def test_killed_while_writing_leaves_nothing_half(tmp_path):
         os.utime(path, (old, old))
     Cache(tmp_path).put("other", {"x": torch.ones(1)})
     assert not list(tmp_path.glob("*.tmp"))
-
-
-def test_fingerprint_tells_values_types_and_structure_apart():
-    distinct = [
-        1, 1.0, "1", True, None, [1], [[1]], {"a": 1}, {"b": 1}, np.array([1]), np.array([1.0]), np.array([[1]]),
-        torch.tensor([1]), torch.tensor([1.0]), torch.float32, [1, 2], [2, 1], "",
-    ]  # fmt: skip
-    names = [fingerprint(part) for part in distinct]
-    assert len(set(names)) == len(names)
-    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
-
-
-def test_fingerprint_follows_weights_and_architecture():
-    torch.manual_seed(0)
-    one = torch.nn.Linear(2, 2)
-    torch.manual_seed(0)
-    same = torch.nn.Linear(2, 2)
-    assert fingerprint(one) == fingerprint(same)
-    with torch.no_grad():
-        same.bias[0] += 1e-7
-    assert fingerprint(one) != fingerprint(same)
-
-
-def test_fingerprint_refuses_what_it_cannot_name():
-    with pytest.raises(TypeError, match="Cannot fingerprint"):
-        fingerprint(object())
-    with pytest.raises(TypeError, match="object array"):
-        fingerprint(np.array([object()]))
-
-
-def test_source_fingerprint_ignores_comments_but_not_code(tmp_path, monkeypatch):
-    import importlib
-
-    monkeypatch.syspath_prepend(tmp_path)
-    names = []
-    for number, text in enumerate(("x = 1\n", "# why\nx = 1\n", "x = 2\n")):
-        (tmp_path / f"mod{number}.py").write_text(text)
-        names.append(cache.source_fingerprint(importlib.import_module(f"mod{number}")))
-    assert names[0] == names[1] != names[2]
-
-
-def test_a_class_typed_into_a_notebook_is_named_by_its_functions(monkeypatch):
-    """There inspect finds the source of functions, and none of the class around them."""
-
-    class One:
-        def answer(self):
-            return 1
-
-    class Other:
-        def answer(self):
-            return 2
-
-    def no_class(thing, get=inspect.getsource):
-        if inspect.isclass(thing):
-            raise OSError("source code not available")
-        return get(thing)
-
-    monkeypatch.setattr(inspect, "getsource", no_class)
-    monkeypatch.setattr(One, "__module__", "__main__")
-    monkeypatch.setattr(Other, "__module__", "__main__")
-    assert cache.source_fingerprint(One) != cache.source_fingerprint(Other)
-    assert cache.source_fingerprint(One) == cache.source_fingerprint(One)

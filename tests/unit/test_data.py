@@ -1,6 +1,7 @@
 """tl_helpers.data: packaged tasks, own folders, and every way in which data can be wrong."""
 
 import itertools
+import os
 
 import datasets
 import numpy as np
@@ -118,6 +119,20 @@ def test_pixels_are_decoded_once(monkeypatch):
     again = load_task("optdigits", seed=3).all_samples(16)  # another split of the same pool
     assert torch.equal(again.pixels[first.rows], first.pixels)
     assert torch.equal(again.labels[first.rows], first.labels)
+
+
+def test_a_file_that_is_overwritten_is_read_again_whatever_its_time_stamp_says(tmp_path):
+    """In the process that has decoded the old one, with the same name, size and time of writing."""
+    home = image_folder(tmp_path / "pets", {"cat": 10, "dog": 10})
+    before = load_task(home).all_samples(12)
+    first = home / "cat" / "0.png"
+    second, status = (home / "dog" / "1.png").read_bytes(), first.stat()
+    raw = second.ljust(status.st_size, b"\0")[: max(status.st_size, len(second))]
+    first.write_bytes(raw)
+    os.utime(first, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert first.stat().st_mtime_ns == status.st_mtime_ns
+    after = load_task(home).all_samples(12)
+    assert (before.pixels != after.pixels).flatten(1).any(dim=1).sum() == 1
 
 
 def test_damaged_pixel_cache_is_recomputed(own_cache):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.unit.conftest import small_model, stripes
+from tl_helpers import cache
 from tl_helpers.adaptation import CDAN, DAN, DANN, DeepCORAL, SelfTraining, losses
 from tl_helpers.data import Unlabelled, without_labels
 from tl_helpers.training import Alignment, Recipe, fit
@@ -87,13 +88,13 @@ def test_what_is_below_the_line_stays_bit_identical(target):
 
 
 def test_a_killed_run_goes_on_with_its_discriminator(target, monkeypatch):
-    from tl_helpers.training import loop
+    from tl_helpers.training import checkpoint
 
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
     recipe = Recipe(epochs=3, batch_size=8)
     whole = small_model()
     align = METHODS["DANN"](target)
-    fit(whole, stripes(24, seed=1), None, recipe, align=align, fresh=True)
+    done = fit(whole, stripes(24, seed=1), None, recipe, align=align, fresh=True)
 
     def kill(record):
         if record["epoch"] == 3:
@@ -102,8 +103,10 @@ def test_a_killed_run_goes_on_with_its_discriminator(target, monkeypatch):
     killed = small_model()
     with pytest.raises(KeyboardInterrupt):
         fit(killed, stripes(24, seed=1), None, recipe, align=METHODS["DANN"](target), fresh=True, on_epoch=kill)
-    resumed, second = small_model(), METHODS["DANN"](target)
-    run = fit(resumed, stripes(24, seed=1), None, recipe, align=second, fresh=True)
+    cache.shared("runs").drop(done.key)
+    epochs, resumed, second = [], small_model(), METHODS["DANN"](target)
+    run = fit(resumed, stripes(24, seed=1), None, recipe, align=second, on_epoch=lambda r: epochs.append(r["epoch"]))
+    assert epochs == [3]  # it went on, and did not begin again
     assert [record["epoch"] for record in run.history] == [1, 2, 3]
     assert all(torch.equal(p, q) for p, q in zip(whole.parameters(), resumed.parameters(), strict=True))
     assert all(torch.equal(p, q) for p, q in zip(align.parameters(), second.parameters(), strict=True))
@@ -209,8 +212,15 @@ def test_an_epochs_record_holds_the_mean_over_its_steps(target):
 
 
 def test_the_code_that_a_loss_calls_is_part_of_a_runs_name(target, monkeypatch):
-    before = DAN(target).key()
-    monkeypatch.setattr(DAN, "uses", ())
-    assert DAN(target).key() != before
-    assert losses in DeepCORAL.uses
-    assert losses in CDAN.uses
+    class Own(DeepCORAL):
+        def loss(self, features, logits, sources, progress):
+            return losses.coral_loss(features[:sources], features[sources:])
+
+    before = Own(target).key()
+    assert Own(target).key() == before
+
+    def otherwise(source, target):
+        return (source - target).sum()
+
+    monkeypatch.setattr(losses, "coral_loss", otherwise)
+    assert Own(target).key() != before

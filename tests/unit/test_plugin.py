@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from tests.unit.conftest import small_model, stripes
+from tl_helpers import cache
 from tl_helpers.adaptation import DeepCORAL
 from tl_helpers.data import without_labels
-from tl_helpers.training import Plugin, Recipe, Retention, fit, loop
+from tl_helpers.training import Plugin, Recipe, Retention, checkpoint, fit, loop
 
 RECIPE = Recipe(epochs=2, batch_size=8, weight_decay=0.0)
 
@@ -164,7 +165,7 @@ def test_retention_among_some_outputs():
 
 
 def test_a_killed_run_goes_on_with_its_plugin(monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
     recipe = Recipe(epochs=4, batch_size=8)
     retention = Retention(stripes(20, seed=5), small_model(seed=3).head)
     train, whole = stripes(24, seed=1), small_model()
@@ -176,8 +177,9 @@ def test_a_killed_run_goes_on_with_its_plugin(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         fit(small_model(), train, None, recipe, plugin=Diary(), retention=retention, fresh=True, on_epoch=kill)
+    cache.shared("runs").drop(expected.key)
     resumed, diary = small_model(), Diary()
-    run = fit(resumed, train, None, recipe, plugin=diary, retention=retention, fresh=True)
+    run = fit(resumed, train, None, recipe, plugin=diary, retention=retention)
     assert len([line for line in diary.lines if line == "after"]) < 12
     assert int(diary.steps) == 12
     assert run.retention == expected.retention

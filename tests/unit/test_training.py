@@ -4,10 +4,12 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from tl_helpers.training import (
     Recipe,
     TrainingDiverged,
     calibration_error,
+    checkpoint,
     embed,
     evaluate,
     fit,
@@ -129,7 +132,7 @@ def test_the_key_follows_code_data_recipe_seed_and_weights(monkeypatch):
         training.run_key(other_weights, TRAIN, VALIDATION, SHORT, 0),
         training.run_key(small_model(dropout=0.1), TRAIN, VALIDATION, SHORT, 0),
     ]
-    monkeypatch.setattr(loop.cache, "source_fingerprint", lambda *_: "other code")
+    monkeypatch.setattr(loop.keys, "code_name", lambda *_: "other code")
     keys.append(training.run_key(small_model(), TRAIN, VALIDATION, SHORT, 0))
     assert len(set(keys)) == len(keys)
 
@@ -152,8 +155,8 @@ KILLED = """
     import os, signal, sys
     from tests.unit.conftest import small_model, stripes
     from tl_helpers import training
-    from tl_helpers.training import loop
-    loop.CHECKPOINT_EVERY = 0.0
+    from tl_helpers.training import checkpoint
+    checkpoint.EVERY = 0.0
     stop = int(sys.argv[1])
     def on_epoch(record):
         if record["epoch"] == stop + 1:  # the checkpoint of epoch `stop` is on the disk
@@ -190,7 +193,7 @@ def test_killed_and_restarted_ends_with_the_same_bits(own_cache, stop, keep):
 
 
 def test_interrupt_is_noted_and_the_next_run_goes_on(monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
     recipe = dataclasses.replace(SHORT, epochs=4)
 
     def interrupt(epoch):
@@ -206,6 +209,60 @@ def test_interrupt_is_noted_and_the_next_run_goes_on(monkeypatch):
     fit(resumed, TRAIN, VALIDATION, recipe)
     fit(whole, TRAIN, VALIDATION, recipe, fresh=True)
     assert same(weights(resumed), weights(whole))
+
+
+def test_a_run_that_is_asked_to_be_fresh_begins_at_its_beginning(monkeypatch):
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    recipe = dataclasses.replace(SHORT, epochs=4)
+
+    def interrupt(epoch):
+        if epoch["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model(), TRAIN, VALIDATION, recipe, on_epoch=interrupt)
+    epochs = []
+    fit(small_model(), TRAIN, VALIDATION, recipe, fresh=True, on_epoch=lambda epoch: epochs.append(epoch["epoch"]))
+    assert epochs == [1, 2, 3, 4]
+
+
+def test_a_run_whose_code_cannot_be_named_is_computed_and_not_kept(own_cache):
+    thing = object()
+
+    class Nameless(training.Plugin):
+        def loss(self, step):
+            return step.logits.sum() * 0 if thing else None
+
+    with pytest.warns(cache.CacheWarning, match="not kept"):
+        run = fit(small_model(), TRAIN, VALIDATION, SHORT, plugin=Nameless())
+    assert (run.key, len(run.history)) == ("", SHORT.epochs)
+    assert not list((own_cache / "runs").glob("*.tlc"))
+
+
+@pytest.mark.parametrize("moment", ["before", "during"])
+def test_a_cache_folder_that_cannot_be_used_makes_the_book_slower_and_stops_nothing(own_cache, moment, monkeypatch):
+    """A file in its place, from the beginning or from the second epoch on: the same numbers, and a warning."""
+    whole, model = small_model(), small_model()
+    recipe = dataclasses.replace(SHORT, epochs=4, freeze_depth=1)
+    fit(whole, TRAIN, VALIDATION, recipe)
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+
+    def spoil(epoch=None):
+        if epoch is None or epoch["epoch"] == 2:
+            shutil.rmtree(own_cache)
+            own_cache.write_text("no folder")
+
+    if moment == "before":
+        spoil()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = fit(model, TRAIN, VALIDATION, recipe, fresh=True, on_epoch=spoil if moment == "during" else None)
+        predict(model, VALIDATION)
+        embed(model, VALIDATION)
+    assert len(run.history) == 4
+    assert same(weights(whole), weights(model))
+    assert any("Not kept" in str(one.message) for one in caught)
+    assert ledger.default().records() == []
 
 
 def test_stop_from_outside_is_not_stored(own_cache):

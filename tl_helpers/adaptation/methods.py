@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tl_helpers.adaptation import losses, shift
 from tl_helpers.adaptation.losses import (
     certainty,
     conditioned,
@@ -33,8 +32,6 @@ class DeepCORAL(Alignment):
     on : {"features", "logits"}
     """
 
-    uses = (losses, shift)
-
     def __init__(self, target: Unlabelled, strength: float = 1.0, *, on: str = "features") -> None:
         if on not in ("features", "logits"):
             raise ValueError(f"on={on!r}: use 'features' or 'logits'.")
@@ -48,8 +45,6 @@ class DeepCORAL(Alignment):
 
 class DAN(Alignment):
     """Equal features and equal logits under a mixture of Gaussian kernels: deep adaptation network (Long et al. 2015)."""
-
-    uses = (losses, shift)
 
     def loss(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
         return mmd_loss(features[:sources], features[sources:]) + mmd_loss(logits[:sources], logits[sources:])
@@ -68,8 +63,6 @@ class DANN(Alignment):
     seed : int
         Of the discriminator's initial weights.
     """
-
-    uses = (losses, shift)
 
     def __init__(self, target: Unlabelled, strength: float = 1.0, *, dim: int, seed: int = 0) -> None:
         super().__init__(target, strength, dim=dim)

@@ -9,7 +9,6 @@ import torch
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
-from tl_helpers.continual import losses
 from tl_helpers.continual.losses import distillation_loss
 from tl_helpers.data import Samples, load_task
 from tl_helpers.models import Classifier
@@ -68,8 +67,6 @@ class KeepAnswers(Plugin):
     rehearsal : Samples, optional
         Images of the size that the target's have.
     """
-
-    uses = (losses,)
 
     def __init__(
         self, head: nn.Module, strength: float = 1.0, *, temperature: float = 2.0, rehearsal: Samples | None = None

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
-from tl_helpers import cache, freezing
+from tl_helpers import freezing, keys
 from tl_helpers.activations import Line
 from tl_helpers.continual import metrics
 from tl_helpers.continual.streams import Stream
@@ -65,7 +65,7 @@ class Strategy(Plugin):
     def key(self) -> list:
         """Also the scenario and what it allows: the same images are another problem in another scenario."""
         allowed = self.stream.allowed(self.now, self.samples().extra["experience"])
-        return [*super().key(), self.stream.scenario, self.now, cache.fingerprint(allowed), self.stream.heads(self.now)]
+        return [*super().key(), self.stream.scenario, self.now, keys.fingerprint(allowed), self.stream.heads(self.now)]
 
     def learn(self, model: Classifier, recipe: Recipe, *, fresh: bool | None = None) -> None:
         """Learn experience ``self.now``; trains the model in place by default."""

@@ -14,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from tl_helpers import cache
+from tl_helpers import keys
 from tl_helpers.data.errors import TaskError
 from tl_helpers.data.task import Samples, Task
 
@@ -58,7 +58,7 @@ class Unlabelled:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Names the content: pixels only."""
-        return cache.fingerprint(self.pixels)
+        return keys.fingerprint(self.pixels)
 
     @property
     def labels(self) -> NoReturn:

@@ -18,7 +18,7 @@ import torch
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
-from tl_helpers import cache, runtime
+from tl_helpers import cache, keys, runtime
 from tl_helpers.data.errors import TaskError
 from tl_helpers.data.task import Samples
 
@@ -134,12 +134,12 @@ def load_meta_task(name: str = "glyphs") -> MetaTask:
 @functools.cache
 def _glyphs() -> MetaTask:
     files = [font_file(font) for scripts in SCRIPTS.values() for script in scripts.values() for font in script.fonts]
-    code = cache.source_fingerprint(_make, characters, faces, print_of, upright, Script)
+    code = keys.code_name(_make)
     stamp = [[path.name, path.stat().st_size] for path in files]
     ranges = [
         [split, name, script.ranges, script.fonts] for split, part in SCRIPTS.items() for name, script in part.items()
     ]
-    key = cache.fingerprint("glyphs", code, stamp, ranges, PRINTS, SIDE, TWINS)
+    key = keys.fingerprint("glyphs", code, stamp, ranges, PRINTS, SIDE, TWINS)
     found = cache.shared("images").compute(key, _make)
     splits, row = {}, 0
     for split in SCRIPTS:

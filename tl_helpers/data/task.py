@@ -5,10 +5,12 @@ A `Task` says what the data is (classes, domain, licence, splits); `Samples` is 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ import torch
 import torchvision.transforms.v2.functional as tvf
 from PIL import Image
 
-from tl_helpers import cache, runtime
+from tl_helpers import cache, keys, runtime
 from tl_helpers.data.errors import TaskError, UnreadableImageError
 from tl_helpers.data.splits import SPLITS, nested_subset, split_rows
 from tl_helpers.data.text import decode_texts, encode_texts
@@ -85,7 +87,7 @@ class Samples:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Names the content: pixels and labels."""
-        return cache.fingerprint(self.pixels, self.labels)
+        return keys.fingerprint(self.pixels, self.labels)
 
     def take(self, positions: Sequence[int] | np.ndarray, name: str | None = None) -> Samples:
         """The samples at these positions (not rows of the data set), in this order."""
@@ -318,7 +320,7 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
     C is 1 if every image is grey, else 3. Sixteen-bit and palette images are converted; `margin` pixels are cut off each
     side before the resizing.
     """
-    known = (table._fingerprint, size, margin)
+    known = (table._fingerprint, _stamps(table), size, margin)
     if known in _DECODED:
         return _DECODED[known]
     items = table.cast_column("image", datasets.Image(decode=False))["image"]
@@ -326,7 +328,7 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
     digest = hashlib.sha256()
     for raw in encoded:
         digest.update(hashlib.sha256(raw).digest())
-    key = cache.fingerprint("pixels", digest.hexdigest(), size, *([margin] if margin else []))
+    key = keys.fingerprint("pixels", digest.hexdigest(), size, *([margin] if margin else []))
     names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
     make = functools.partial(_decode_all, encoded, names, size, what, margin)
     pixels = cache.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
@@ -337,8 +339,35 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
 
 
 _DECODED: dict[
-    tuple[str, int | None, int], torch.Tensor
+    tuple[str, str, int | None, int], torch.Tensor
 ] = {}  # this process's last pools: six splits read the disk once
+
+
+def _stamps(table: datasets.Dataset) -> str:
+    """Names the files that a table only points to, as they are now; empty where the images lie in the table itself.
+
+    By size, time of change and place on the disk. The time of writing alone can be kept when a file is overwritten; the
+    time of change cannot, but on Windows there is none, so there the content counts.
+    """
+    column = table.with_format("arrow")[:]["image"]
+    paths = [
+        path
+        for chunk in column.chunks
+        for path, inside in zip(
+            chunk.field("path").to_pylist(), chunk.field("bytes").is_valid().to_pylist(), strict=True
+        )
+        if not inside and path is not None
+    ]
+    if os.name == "nt":
+        return keys.fingerprint(
+            [hashlib.sha256(_read_bytes({"bytes": None, "path": path})).hexdigest() for path in paths]
+        )
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):  # the reading says what is wrong
+            status = Path(path).stat()
+            found.append([path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino])
+    return keys.fingerprint(found) if paths else ""
 
 
 def _read_bytes(item: dict) -> bytes:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tl_helpers import cache, features, runtime
+from tl_helpers import cache, features, keys, runtime
 from tl_helpers.data import Samples
 from tl_helpers.fewshot.episodes import Episode, EpisodeSampler, score_episodes
 from tl_helpers.fewshot.heads import matching, nearest_centroid
@@ -130,10 +130,10 @@ def train_episodic(
     if episodes < 1 or checkpoints < 1 or not 0 < lr < float("inf"):
         raise ValueError(f"episodes={episodes}, checkpoints={checkpoints}, lr={lr}: use 1 or more, and a rate above 0.")
     sampler = EpisodeSampler(train.labels, ways=ways, shots=shots, queries=queries, seed=seed)
-    key = cache.fingerprint(
+    key = keys.fingerprint(
         "episodic", backbone, backbone.preprocessing, train.fingerprint, validation.fingerprint if validation else None,
         kind, ways, shots, queries, episodes, lr, checkpoints, seed, runtime.current().device.type,
-        cache.source_fingerprint(_train, EpisodeSampler, prototypical_logits, matching_logits, Backbone),
+        keys.code_name(_train, EpisodeSampler),
     )  # fmt: skip
     store = cache.shared("runs")
     entry = None if fresh else store.recall(key)

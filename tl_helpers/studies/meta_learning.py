@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from tl_helpers import cache
+from tl_helpers import cache, keys
 from tl_helpers.claims import interval
 from tl_helpers.data import load_meta_task
 from tl_helpers.fewshot import EpisodeSampler, meta, prototypical_logits
@@ -294,7 +294,7 @@ def train_sines(method: str, points: int, seed: int, *, fresh: bool = False) -> 
         run = meta.meta_train(model, draw, recipe, seed=seed)
         return {**run.weights, "losses": torch.tensor(run.losses), "seconds": torch.tensor(run.seconds)}
 
-    key = cache.fingerprint("sines", model, recipe, points, seed, SINE_TASKS, cache.source_fingerprint(meta))
+    key = keys.fingerprint("sines", model, recipe, points, seed, SINE_TASKS, keys.code_name(meta))
     found = train() if fresh else cache.shared("runs").compute(key, train)
     losses, seconds = found.pop("losses").numpy(), float(found.pop("seconds"))
     return model, meta.MetaRun(found, losses, seconds)

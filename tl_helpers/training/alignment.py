@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import abc
-from types import ModuleType
-from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tl_helpers import cache
+from tl_helpers import keys
 from tl_helpers.data import Samples, Unlabelled
 
 
@@ -30,8 +28,6 @@ class Alignment(nn.Module, abc.ABC):
 
     Attributes
     ----------
-    uses : tuple of module
-        Further modules whose code the loss calls: a run is computed again when they change.
     facts : dict of str to torch.Tensor
         What the last step saw, such as the discriminator's accuracy: scalars, averaged over an epoch into its record.
 
@@ -40,8 +36,6 @@ class Alignment(nn.Module, abc.ABC):
     ValueError
         For a negative strength, or fewer than two target samples.
     """
-
-    uses: ClassVar[tuple[ModuleType, ...]] = ()
 
     def __init__(self, target: Unlabelled, strength: float = 1.0, **settings: float | str) -> None:
         super().__init__()
@@ -94,5 +88,4 @@ class Alignment(nn.Module, abc.ABC):
 
     def key(self) -> list:
         """Everything that the alignment adds to a run's name in the store: code, settings, weights, target."""
-        code = cache.class_fingerprint(type(self), Alignment, *self.uses)
-        return [code, self.settings, cache.fingerprint(self), self.target.fingerprint]
+        return [keys.code_name(type(self)), self.settings, keys.fingerprint(self), self.target.fingerprint]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import io
 import math
-import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import accelerate
@@ -21,22 +20,17 @@ import torchvision.transforms.v2 as transforms
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tl_helpers import activations, cache, freezing, ledger, models, runtime
+from tl_helpers import activations, cache, freezing, keys, ledger, runtime
 from tl_helpers.activations import Line
+from tl_helpers.cache import CacheWarning
 from tl_helpers.data import Samples, views
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier
 from tl_helpers.models.backbone import join
-from tl_helpers.training import alignment as alignments
-from tl_helpers.training import plugin as plugins
-from tl_helpers.training import recipe as recipes
-from tl_helpers.training import scoring
+from tl_helpers.training import checkpoint, scoring
 from tl_helpers.training.alignment import Alignment
 from tl_helpers.training.plugin import Plugin, Retention, Step
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
-
-CHECKPOINT_EVERY = 10.0
-"""Seconds between checkpoints (at the end of an epoch): at most about this much work is lost to a killed process."""
 
 AHEAD = 8
 """Batches whose activations are computed together, ahead of training on them."""
@@ -123,13 +117,19 @@ def fit(
             raise ValueError("A plugin changes gradients between the steps, which works in one process only.")
         plugin.check(train)
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
-    key = run_key(model, train, validation, recipe, seed, cached, align, plugin, retention)
+    try:
+        key = run_key(model, train, validation, recipe, seed, cached, align, plugin, retention)
+    except keys.Unnameable as problem:
+        warnings.warn(f"This run is not kept on the disk, as its name would not be sure. {problem}", CacheWarning, 2)
+        key = ""
     if plugin is not None:
         plugin.begin(model, train)
     here = runtime.current()
     store = cache.shared("runs", limit_bytes=3 * cache.GIB)
     again = (here.fresh and key not in _COMPUTED) if fresh is None else fresh
-    stored = None if again else store.get(key)
+    stored = store.get(key) if key and not again else None
+    if again:
+        checkpoint.drop(key)  # computed from its beginning
     cache.TALLY["runs", "computed" if stored is None else "reused"] += 1
     if stored is not None:
         if plugin is not None:
@@ -173,13 +173,13 @@ def fit(
     )
     if accelerate.PartialState().is_main_process:
         book.append("stopped run" if stopped else "run", **run.as_dict())
-        if not stopped:
+        if key and not stopped:
             _COMPUTED.add(key)
             trained = {n: t for n, t in model.state_dict().items() if not torch.equal(t.cpu(), start[n])}
             if plugin is not None:
                 trained |= {f"{PLUGIN}{n}": t for n, t in plugin.state_dict().items()}
             store.put(key, trained, run.as_dict())
-        cache.shared("checkpoints").drop(key)
+        checkpoint.drop(key)
     return run
 
 
@@ -197,19 +197,9 @@ def run_key(
     """Names a run by everything that its numbers depend on: code, versions, weights, data, recipe, seed, device."""
     here = runtime.current()
     asked = ["probability"] if recipe.labels == "soft" or recipe.weights == "confidence" else []
-    return cache.fingerprint(
+    return keys.fingerprint(
         "run",
-        cache.source_fingerprint(
-            sys.modules[__name__],
-            alignments,
-            plugins,
-            recipes,
-            scoring.logits_of,
-            freezing,
-            models.backbone,
-            activations,
-            views,
-        ),
+        keys.code_name(_Loop),
         runtime.versions(),
         model,
         model.backbone.preprocessing,
@@ -285,7 +275,7 @@ class _Loop:
         peaks = [group["lr"] for group in optimizer.param_groups]
 
         best, best_state = None, None
-        saved = _resume(self.key, above, optimizer)
+        saved = checkpoint.resume(self.key, above, optimizer)
         if saved:
             history[:], self.measured = saved["history"], saved["retention"]
             best, best_state, self.seconds = saved["best"], saved["best_state"], history[-1]["seconds"]
@@ -382,8 +372,8 @@ class _Loop:
             if on_epoch is not None and on_epoch(record) is False:
                 stopped = True
                 break
-            if time.perf_counter() - last_saved >= CHECKPOINT_EVERY and epoch + 1 < recipe.epochs:
-                _save(self.key, above, optimizer, self._progress(best, best_state))
+            if checkpoint.due(last_saved) and epoch + 1 < recipe.epochs:
+                checkpoint.save(self.key, above, optimizer, self._progress(best, best_state))
                 last_saved = time.perf_counter()
 
         if recipe.keep == "best":
@@ -589,46 +579,6 @@ def _rank(record: dict[str, float]) -> tuple[float, float]:
 
 def _out_of_patience(history: list[dict], best: dict | None, recipe: Recipe) -> bool:
     return bool(recipe.patience and best and history[-1]["epoch"] - best["epoch"] >= recipe.patience)
-
-
-def _save(key: str, model: nn.Module, optimizer: torch.optim.Optimizer, progress: dict) -> None:
-    content = progress | {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": _random_state(),
-    }
-    file = io.BytesIO()
-    torch.save(content, file)
-    raw = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
-    cache.shared("checkpoints").put(key, {"checkpoint": raw})
-
-
-def _resume(key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict | None:
-    entry = cache.shared("checkpoints").get(key)
-    if entry is None:
-        return None
-    file = io.BytesIO(entry.tensors["checkpoint"].numpy().tobytes())
-    content = torch.load(file, map_location="cpu", weights_only=True)
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    for device, state in content["random"].items():
-        _generators()[device].set_state(state)
-    return content
-
-
-def _generators() -> dict[str, torch.Generator]:
-    """The random generators that a training run draws from: the CPU's and that of the device in use."""
-    found = {"cpu": torch.default_generator}
-    device = runtime.current().device
-    if device.type == "cuda":
-        found["cuda"] = torch.cuda.default_generators[device.index or 0]
-    elif device.type == "mps":
-        found["mps"] = torch.mps._get_default_mps_generator()
-    return found
-
-
-def _random_state() -> dict[str, torch.Tensor]:
-    return {device: generator.get_state() for device, generator in _generators().items()}
 
 
 def _as_is(batch: torch.Tensor) -> torch.Tensor:

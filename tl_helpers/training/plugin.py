@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from tl_helpers import cache
+from tl_helpers import keys
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
 from tl_helpers.training import scoring
@@ -71,13 +69,9 @@ class Plugin(nn.Module):
 
     Attributes
     ----------
-    uses : tuple of module
-        Further modules whose code it calls: a run is computed again when they change.
     rehearsal : Samples or None
         A batch of these is handed to every step; gone through again and again, each time in another order.
     """
-
-    uses: ClassVar[tuple[ModuleType, ...]] = ()
 
     def __init__(self, **settings: float | str) -> None:
         super().__init__()
@@ -120,9 +114,8 @@ class Plugin(nn.Module):
 
     def key(self) -> list:
         """Everything that the plugin adds to a run's name in the store: code, settings, state, rehearsal samples."""
-        code = cache.class_fingerprint(type(self), Plugin, *self.uses)
         again = [] if self.rehearsal is None else [self.rehearsal.fingerprint]
-        return [code, self.settings, cache.fingerprint(self), again]
+        return [keys.code_name(type(self)), self.settings, keys.fingerprint(self), again]
 
 
 class Retention:
@@ -178,7 +171,7 @@ class Retention:
 
     def key(self) -> list:
         """What it adds to a run's name in the store."""
-        return [self.samples.fingerprint, cache.fingerprint(self.head), self.classes or []]
+        return [self.samples.fingerprint, keys.fingerprint(self.head), self.classes or []]
 
     @staticmethod
     def due(step: int, steps_in_epoch: int) -> bool:

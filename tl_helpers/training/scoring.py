@@ -9,7 +9,7 @@ import torch
 from sklearn import metrics as sk
 from torch import nn
 
-from tl_helpers import activations, cache, models, runtime
+from tl_helpers import cache, keys, runtime
 from tl_helpers.activations import Line
 from tl_helpers.data import Samples, Unlabelled
 from tl_helpers.data.views import VIEWS, view
@@ -49,10 +49,10 @@ def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarra
         raise ValueError(f"views={views}: use 1 (the image as it is) or {VIEWS} (all exact views).")
     here = runtime.current()
     dtype = here.precision
-    code = cache.source_fingerprint(logits_of, models.backbone, activations.run_prefix)
+    code = keys.code_name(logits_of, Line)
     frozen = model.backbone.frozen_depth
-    key = cache.fingerprint(
-        "logits", model, model.backbone.preprocessing, cache.fingerprint(samples.pixels), dtype, here.device.type, code,
+    key = keys.fingerprint(
+        "logits", model, model.backbone.preprocessing, keys.fingerprint(samples.pixels), dtype, here.device.type, code,
         views, frozen,
     )  # fmt: skip
 

@@ -22,7 +22,6 @@ class AGEM(Replay):
     """
 
     name = "A-GEM"
-    uses = (*Replay.uses, weights)
 
     def loss(self, step: Step) -> None:
         return None

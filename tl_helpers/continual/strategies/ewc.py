@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tl_helpers.continual import fisher, weights
+from tl_helpers.continual import weights
 from tl_helpers.continual.fisher import Estimate, fisher_diagonal, inputs_of
 from tl_helpers.continual.strategy import Strategy
 from tl_helpers.models import Classifier
@@ -28,7 +28,6 @@ class EWC(Strategy):
     """
 
     name = "EWC"
-    uses = (weights, fisher)
 
     def __init__(self, strength: float = 1000.0, *, estimate: Estimate = "exact", most: int = 200) -> None:
         if not 0 <= strength < float("inf"):

@@ -6,7 +6,6 @@ import copy
 
 import torch
 
-from tl_helpers.continual import losses
 from tl_helpers.continual.losses import distillation_loss
 from tl_helpers.continual.strategy import Strategy
 from tl_helpers.data import Samples
@@ -29,7 +28,6 @@ class LwF(Strategy):
     """
 
     name = "LwF"
-    uses = (losses,)
 
     def __init__(self, strength: float = 1.0, *, temperature: float = 2.0) -> None:
         if not 0 <= strength < float("inf"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from tl_helpers.continual import buffer, losses
 from tl_helpers.continual.buffer import Buffer
 from tl_helpers.continual.losses import masked_cross_entropy
 from tl_helpers.continual.strategy import MakeModel, Strategy
@@ -28,7 +27,6 @@ class Replay(Strategy):
     """
 
     name = "replay"
-    uses = (buffer, losses)
 
     def __init__(self, size: int = 200, *, kind: str = "reservoir") -> None:
         super().__init__(size=size, kind=kind)

@@ -28,7 +28,6 @@ class SI(Strategy):
     """
 
     name = "SI"
-    uses = (weights,)
     KEPT = ("importance", "anchors")
 
     def __init__(self, strength: float = 1.0, *, damping: float = 0.1) -> None:

@@ -1,0 +1,250 @@
+"""Names of stored results: other numbers, other code, another name; the same, the same name. Nothing is named by half."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tl_helpers import activations, features, keys, training
+from tl_helpers.keys import Unnameable, code_name, fingerprint
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+
+def test_fingerprint_tells_values_types_and_structure_apart():
+    distinct = [
+        1, 1.0, "1", True, None, [1], [[1]], {"a": 1}, {"b": 1}, np.array([1]), np.array([1.0]), np.array([[1]]),
+        torch.tensor([1]), torch.tensor([1.0]), torch.float32, [1, 2], [2, 1], "", {1}, {2}, b"1", range(1), range(2),
+        pd.Series([1], name="a"), pd.Series([1], name="b"), pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": [2.0]}),
+    ]  # fmt: skip
+    names = [fingerprint(part) for part in distinct]
+    assert len(set(names)) == len(names)
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+def test_fingerprint_follows_weights_and_architecture():
+    torch.manual_seed(0)
+    one = torch.nn.Linear(2, 2)
+    torch.manual_seed(0)
+    same = torch.nn.Linear(2, 2)
+    assert fingerprint(one) == fingerprint(same)
+    with torch.no_grad():
+        same.bias[0] += 1e-7
+    assert fingerprint(one) != fingerprint(same)
+
+
+def test_fingerprint_refuses_what_it_cannot_name():
+    with pytest.raises(Unnameable, match="Cannot fingerprint"):
+        fingerprint(object())
+    with pytest.raises(Unnameable, match="object array"):
+        fingerprint(np.array([object()]))
+
+
+# ---- code ------------------------------------------------------------------------------------------------------------
+
+READER = '''
+import functools
+import math
+
+import numpy as np
+import pandas as pd
+
+RATE = 0.1
+UNUSED = 1
+TABLE = pd.DataFrame({"a": [1.0, 2.0]})
+CHOICES = {"how": ["one", "two"]}
+
+
+def deep(x):
+    return x * 2  # doubled
+
+
+def helper(x):
+    """Its docstring."""
+    return deep(x) + 1
+
+
+class Base:
+    width = 3
+
+    def scale(self, x):
+        return x
+
+
+class Method(Base):
+    """A method."""
+
+    def loss(self, x):
+        return self.scale(helper(x)) * RATE + TABLE["a"].sum()
+
+    @property
+    def name(self):
+        return "m" + CHOICES["how"][0]
+
+
+def build(factor):
+    def inner(x, power=2):
+        return [factor * y**power for y in x if y in {1, 2, 3}]
+
+    return inner
+
+
+inner = build(5)
+square = lambda x: "a" if x else "b"
+part = functools.partial(deep, 3)
+
+
+@functools.lru_cache
+def cached(x):
+    return math.sqrt(x) + square(x) + part()
+'''
+NAME = "a_readers_own_code"
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Executes a text as a file beside the notebook would be, and returns its namespace."""
+
+    def loaded(text: str, name: str = NAME) -> types.SimpleNamespace:
+        module = types.ModuleType(name)
+        module.__file__ = str(tmp_path / f"{name}.py")
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(text, module.__file__, "exec"), module.__dict__)
+        return types.SimpleNamespace(**vars(module))
+
+    return loaded
+
+
+def names_of(space: types.SimpleNamespace) -> dict[str, str]:
+    return {name: code_name(getattr(space, name)) for name in ("Method", "inner", "cached", "helper")}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("# doubled", "# twice", ""),
+        ('"""Its docstring."""', '"""Another one,\n\n    longer."""', ""),
+        ('    """Its docstring."""\n', "", ""),
+        ('"""A method."""', '"""The method."""', ""),
+        ("RATE = 0.1\n", "\n\nRATE = 0.1\n", ""),
+        ("UNUSED = 1", "UNUSED = 2", ""),
+        ("RATE = 0.1", "RATE = 0.2", "Method"),
+        ("[1.0, 2.0]", "[1.0, 3.0]", "Method"),
+        ('["one", "two"]', '["two", "one"]', "Method"),
+        ("x * 2", "x * 3", "Method helper cached"),
+        ("deep(x) + 1", "deep(x) + 2", "Method helper"),
+        ("width = 3", "width = 4", "Method"),
+        ("        return x\n", "        return -x\n", "Method"),
+        ('"m" +', '"n" +', "Method"),
+        ("power=2", "power=3", "inner"),
+        ("build(5)", "build(6)", "inner"),
+        ("{1, 2, 3}", "{1, 2, 4}", "inner"),
+        ("y**power", "y*power", "inner"),
+        ('"a" if x', '"c" if x', "cached"),
+        ("(deep, 3)", "(deep, 4)", "cached"),
+        ("math.sqrt", "math.exp", "cached"),
+    ],
+)
+def test_code_is_named_by_all_that_it_calls_and_by_nothing_else(load, before: str, after: str, changed: str):
+    assert READER.count(before) == 1
+    old, new = names_of(load(READER)), names_of(load(READER.replace(before, after)))
+    assert {name for name in old if old[name] != new[name]} == set(changed.split())
+
+
+def test_a_notebook_is_the_readers_own_code_too(load):
+    assert keys.is_ours("__main__")
+    assert names_of(load(READER, "__main__")) != names_of(load(READER.replace("x * 2", "x * 3"), "__main__"))
+
+
+def test_libraries_and_what_changes_no_number_are_not_followed():
+    assert not any(
+        keys.is_ours(name) for name in ("torch.nn", "numpy", "math", "tl_helpers.plots", "tl_helpers.ledger")
+    )
+    assert keys.is_ours("tl_helpers.features")
+
+
+def test_a_file_edited_under_a_running_kernel_keeps_the_name_of_what_runs(tmp_path, monkeypatch):
+    """The old code's result under the new code's name would be wrong for good."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "edited_while_it_runs.py"
+    file.write_text("def f():\n    return 1\n")
+    import edited_while_it_runs
+
+    before = code_name(edited_while_it_runs.f)
+    file.write_text("def f():\n    return 2  # no longer what is loaded\n")
+    assert code_name(edited_while_it_runs.f) == before
+
+
+def test_a_global_that_cannot_be_named_names_nothing(load):
+    space = load("thing = object()\ndef f():\n    return thing\n")
+    with pytest.raises(Unnameable):
+        code_name(space.f)
+
+
+def test_names_are_the_same_in_every_process():
+    """Whatever the order of sets and whatever was imported before."""
+    code = (
+        "from tl_helpers import activations, continual, features, keys\nfrom tl_helpers.training import loop, scoring\n"
+        "print(keys.code_name(loop._Loop), keys.code_name(features._run), keys.code_name(activations.Line),"
+        " keys.code_name(continual.EWC), keys.fingerprint({'a', 'b', 'c'}))"
+    )
+    found = set()
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.add(done.stdout)
+    assert len(found) == 1
+
+
+def reached(*roots: object) -> set[str]:
+    """Functions and classes whose code counts."""
+    walk = keys._Walk()
+    for root in roots:
+        walk.visit(root)
+    return {
+        f"{thing.__module__}.{thing.__qualname__}" for thing in walk.seen.values() if keys.is_ours(thing.__module__)
+    }
+
+
+def test_keys_of_the_package_reach_what_their_numbers_depend_on():
+    """The names that hand-kept lists had forgotten, and no furniture."""
+    line = reached(activations.run_prefix, activations.views_of)
+    assert {"tl_helpers.models.backbone.pool", "tl_helpers.data.views.view"} <= line
+    run = reached(training.loop._Loop)
+    assert line <= run
+    assert {"tl_helpers.freezing.freeze", "tl_helpers.training.recipe.rate_at", "tl_helpers.activations.Line"} <= run
+    assert "tl_helpers.models.backbone.pool" in reached(features._run)
+    assert not [name for name in run if name.startswith(tuple(f"tl_helpers.{quiet}." for quiet in keys.QUIET))]
+
+
+def test_a_backbones_own_preparation_is_part_of_the_name_of_its_features(load):
+    """A text backbone prepares its inputs in its own way; so may a reader's."""
+    text = """
+from tl_helpers.models.backbone import Backbone
+
+class Own(Backbone):
+    def prepare(self, x):
+        return super().prepare(x) * SCALE
+
+SCALE = 1.0
+"""
+    from tl_helpers.models import load_backbone
+
+    names = []
+    for scale in ("1.0", "2.0"):
+        backbone = load_backbone("digit_cnn", pretrained=False)
+        backbone.__class__ = load(text.replace("SCALE = 1.0", f"SCALE = {scale}")).Own
+        names.append(fingerprint(backbone))
+    assert names[0] != names[1]
