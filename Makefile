@@ -100,15 +100,15 @@ $(STAMPS)/lint: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml $(INSTAL
 	@touch $@
 
 $(STAMPS)/unit: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml environment.yml package-lock.json $(INSTALLED) | $(STAMPS)
-	$(OFFLINE) $(PHASE) run unit -- $(PY) -m pytest $(wildcard $(RUN_TESTS)) -n $(JOBS)
+	$(OFFLINE) $(PHASE) run unit -- $(PY) -m pytest $(wildcard $(RUN_TESTS)) -n $(JOBS) --durations=20
 	@touch $@
 
 # Every chapter computes everything anew, and what it showed is kept for the book. Beside them, one chapter on one
 # emulated machine, chosen by the commit.
 $(STAMPS)/chapters: $(NOTEBOOKS) $(STAMPS)/code book/_tools/keep.py book/_tools/elsewhere.py $(INSTALLED) | $(STAMPS)
-	$(OFFLINE):$(CURDIR)/book/_tools TL_FRESH=1 $(PHASE) run chapters -- $(PY) -m pytest -p keep --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile tests/elsewhere notebooks
+	$(OFFLINE):$(CURDIR)/book/_tools TL_FRESH=1 $(PHASE) run chapters -- $(PY) -m pytest -p keep --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile --durations=20 tests/elsewhere notebooks
 	@touch $@
 
 $(STAMPS)/browser: $(STAMPS)/html $(TESTS) $(NOTEBOOKS) | $(STAMPS)
-	$(OFFLINE) $(PHASE) run browser -- $(PY) -m pytest tests/book tests/install -n $(JOBS)
+	$(OFFLINE) $(PHASE) run browser -- $(PY) -m pytest tests/book tests/install -n $(JOBS) --durations=20
 	@touch $@

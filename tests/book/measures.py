@@ -20,6 +20,16 @@ UNFOLD = """() => {
     document.querySelectorAll('.toggle-hidden').forEach(folded => folded.classList.remove('toggle-hidden'));
 }"""
 
+# Texts of a control's figure that lie over one another.
+OVERLAPS = """() => [...document.querySelectorAll('.tl-control svg')].flatMap(svg => {
+    const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim() && t.checkVisibility())
+        .map(t => ({ words: t.textContent.trim().slice(0, 30), box: t.getBoundingClientRect() }));
+    return texts.flatMap((a, k) => texts.slice(k + 1)
+        .filter(b => Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left) > 3
+                  && Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top) > 5)
+        .map(b => `${a.words} / ${b.words}`));
+})"""
+
 
 def cut(page: Page) -> list[dict]:
     """What is cut on a page, everything unfolded, once it stands still: see `cut.js`."""
@@ -42,6 +52,11 @@ def cut_on_a_laptop(page: Page) -> list[str]:
 def cut_on_a_phone(page: Page) -> list[str]:
     """Code, tables and equations may scroll there, in a frame whose edge shows that there is more."""
     return told([one for one in cut(page) if not allowed_on_a_phone(one)])
+
+
+def overlaps(page: Page) -> list[str]:
+    """Pairs of texts in the figures of controls that lie over one another."""
+    return [f"one text over another: {pair}" for pair in page.evaluate(OVERLAPS)]
 
 
 def told(entries: list[dict]) -> list[str]:

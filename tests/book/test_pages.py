@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from builtsite import FRONT_DOOR, PHONE, STILL, Watch, built_pages, chapter_pages, resize, screenshot, settle
-from measures import BOXES, CONTROLS, cut_on_a_laptop, cut_on_a_phone, faint
+from measures import BOXES, CONTROLS, cut_on_a_laptop, cut_on_a_phone, faint, overlaps
 from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
@@ -86,6 +86,7 @@ def test_page(site: str, page: Page, watch: Watch, path: str):
         problems += [] if page.locator("article h1:visible").count() == 1 else ["not one title"]
         problems += [] if page.locator(FIGURES).count() else ["no figure"]
         problems += unreadable(page)
+        problems += overlaps(page)
         page.evaluate("() => scrollTo(0, 0)")
     name = path.removesuffix(".html").replace("/", "-")
     if not path.startswith("_modules/"):
@@ -106,6 +107,7 @@ def test_chapter_on_a_phone_in_dark_mode(site: str, dark_phone: Page, path: str)
     assert page.evaluate("() => document.documentElement.dataset.theme") == "dark"
     screenshot(page, f"page-{path.removesuffix('.html').replace('/', '-')}-phone")
     problems = unreadable(page)
+    problems += overlaps(page)
     problems += [f"grey frame: {style}" for style in page.evaluate(GREY_FRAMES)]
     problems += [f"too wide: {name}" for name in page.evaluate(OVERFLOW)]
     problems += cut_on_a_phone(page)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from builtsite import screenshot, settle
-from measures import cut, told
+from measures import cut, overlaps, told
 from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
@@ -46,6 +46,12 @@ def test_the_measure_passes_what_can_be_read_whole(page: Page):
         <table><tr><td>one</td><td>two</td></tr></table><select><option>one</option></select>
         <svg width="100" height="40"><text x="10" y="20">one</text></svg></article>""")
     assert told(cut(page)) == []
+
+
+def test_texts_that_lie_over_one_another_are_seen(page: Page):
+    page.set_content("""<div class="tl-control"><svg width="300" height="80"><text x="10" y="40">over</text>
+        <text x="20" y="40">lapping</text><text x="150" y="40">apart</text><text x="150" y="60">below</text></svg></div>""")
+    assert overlaps(page) == ["one text over another: over / lapping"]
 
 
 # ---- frames ----------------------------------------------------------------------------------------------------------

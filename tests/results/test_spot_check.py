@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -13,8 +15,11 @@ AT_LEAST = 3.0  # points: what another processor's rounding may do to a run
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TL_CACHE", str(tmp_path / "cache"))
+def common_store(tmp_path_factory, monkeypatch):
+    """A cold store for all studies and all workers together: features that one study has computed are there for another."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    monkeypatch.setenv("TL_CACHE", str(base / "spot-checks"))
     runtime.current.cache_clear()
     yield
     runtime.current.cache_clear()

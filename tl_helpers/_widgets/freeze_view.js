@@ -40,7 +40,7 @@ function sentence({ grid, at, cell, live }) {
 
 function drawMap(s, width) {
   const { grid, at, depths, rates, cell, live } = s;
-  const narrow = width < 480, left = narrow ? 46 : 76, w = (width - left - 8) / depths, h = narrow ? 28 : 34, top = 6;
+  const narrow = width < 480, left = narrow ? 66 : 76, w = (width - left - 8) / depths, h = narrow ? 28 : 34, top = 6;
   const known = grid.cells.filter(Boolean).map((c) => c[0]).concat(live.map((run) => run.value));
   const low = Math.min(...known), high = Math.max(...known), share = (v) => (v - low) / (high - low || 1);
   const X = (d) => left + d * w, Y = (r) => top + (rates - 1 - r) * h, out = [];
