@@ -14,13 +14,12 @@ import enum
 import functools
 import hashlib
 import inspect
-import itertools
 import json
 import re
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -257,32 +256,43 @@ def _constant(constant: object) -> str:
     return f"{type(constant).__name__} {constant!r}"
 
 
-def _globals(code: types.CodeType, names: dict[str, Any]) -> Iterator[tuple[str, object]]:
-    """What the global names of one code object stand for; of `module.part`, the part.
+def _globals(code: types.CodeType, names: dict[str, Any]) -> list[tuple[str, object]]:
+    """What the global names of one code object stand for; of `module.part`, the part. Imports inside it count, too.
 
-    Of this package's modules, containers that a program fills as it runs (dicts, lists, sets) are no constants.
+    A private container of this package is filled as a program runs (``_SHAPES``), and so it is no constant.
     """
-    instructions = [one for one in dis.get_instructions(code) if one.opname not in ("CACHE", "PUSH_NULL", "NOP")]
     found: dict[str, object] = {}
+    skipped = ("CACHE", "NOP", "POP_TOP", "PUSH_NULL", "STORE_FAST", "STORE_DEREF", "STORE_NAME")
+    instructions = [one for one in dis.get_instructions(code) if one.opname not in skipped]
     for place, one in enumerate(instructions):
-        if one.opname not in ("LOAD_GLOBAL", "LOAD_NAME") or one.argval not in names:
-            continue
-        path, value = one.argval, names[one.argval]
-        home = names.get("__name__")
-        for further in itertools.islice(instructions, place + 1, None):
-            if not isinstance(value, types.ModuleType) or further.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
-                break
-            path, home = f"{path}.{further.argval}", value.__name__
-            if not is_ours(value.__name__) or not hasattr(value, further.argval):
-                value = None  # of a library
-                break
-            value = getattr(value, further.argval)
-        if value is None or isinstance(value, types.ModuleType):
-            continue
-        fills = isinstance(value, (dict, list, set)) and str(home).partition(".")[0] == _PACKAGE
-        if not fills:
-            found[path] = value
-    yield from sorted(found.items(), key=lambda item: item[0])
+        following = instructions[place + 1 :]
+        if one.opname in ("LOAD_GLOBAL", "LOAD_NAME") and one.argval in names:
+            path, value = one.argval, names[one.argval]
+            home = names.get("__name__")
+            for further in following:
+                if not isinstance(value, types.ModuleType) or further.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+                    break
+                path, home = f"{path}.{further.argval}", value.__name__
+                value = getattr(value, further.argval, None) if is_ours(home) else None
+            if not _fills(path, value, home):
+                found[path] = value
+        elif one.opname == "IMPORT_NAME" and is_ours(one.argval):
+            for further in following:
+                if further.opname != "IMPORT_FROM":
+                    break
+                value = getattr(sys.modules.get(one.argval), further.argval, None)
+                found[f"{one.argval}.{further.argval}"] = value
+    return sorted((item for item in found.items() if not _is_nothing(item[1])), key=lambda item: item[0])
+
+
+def _is_nothing(value: object) -> bool:
+    """A module by itself, or something of a library."""
+    return value is None or isinstance(value, types.ModuleType)
+
+
+def _fills(path: str, value: object, home: object) -> bool:
+    private = path.rpartition(".")[2].startswith("_") and str(home).partition(".")[0] == _PACKAGE
+    return private and isinstance(value, (dict, list, set))
 
 
 def _feed(digest: hashlib._Hash, part: object) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tl_helpers import activations, features, keys, training
+from tl_helpers import activations, features, fewshot, keys, training
 from tl_helpers.keys import Unnameable, code_name, fingerprint
 
 # ---- values ----------------------------------------------------------------------------------------------------------
@@ -182,6 +182,14 @@ def test_a_file_edited_under_a_running_kernel_keeps_the_name_of_what_runs(tmp_pa
     assert code_name(edited_while_it_runs.f) == before
 
 
+def test_what_a_function_imports_inside_itself_is_followed(load):
+    load(READER, "a_neighbour")
+    text = "def f(x):\n    from a_neighbour import helper\n    return helper(x)\n"
+    before = code_name(load(text).f)
+    load(READER.replace("x * 2", "x * 3"), "a_neighbour")
+    assert code_name(load(text).f) != before
+
+
 def test_a_global_that_cannot_be_named_names_nothing(load):
     space = load("thing = object()\ndef f():\n    return thing\n")
     with pytest.raises(Unnameable):
@@ -226,6 +234,11 @@ def test_keys_of_the_package_reach_what_their_numbers_depend_on():
     assert line <= run
     assert {"tl_helpers.freezing.freeze", "tl_helpers.training.recipe.rate_at", "tl_helpers.activations.Line"} <= run
     assert "tl_helpers.models.backbone.pool" in reached(features._run)
+    episodic = reached(fewshot.networks._train)  # through a public table of functions
+    assert {
+        "tl_helpers.fewshot.networks.prototypical_logits",
+        "tl_helpers.fewshot.networks.matching_logits",
+    } <= episodic
     assert not [name for name in run if name.startswith(tuple(f"tl_helpers.{quiet}." for quiet in keys.QUIET))]
 
 

@@ -171,7 +171,8 @@ class Retention:
 
     def key(self) -> list:
         """What it adds to a run's name in the store."""
-        return [self.samples.fingerprint, keys.fingerprint(self.head), self.classes or []]
+        code = keys.code_name(type(self))
+        return [code, self.samples.fingerprint, keys.fingerprint(self.head), self.classes or []]
 
     @staticmethod
     def due(step: int, steps_in_epoch: int) -> bool:
