@@ -13,7 +13,10 @@ import dis
 import enum
 import functools
 import hashlib
+import importlib
+import importlib.util
 import inspect
+import itertools
 import json
 import re
 import sys
@@ -78,29 +81,12 @@ def code_name(*roots: object) -> str:
     Unnameable
         If a notebook's code uses a global value that cannot be named.
     """
-    if all(_is_installed(root) for root in roots):
-        return _installed_name(roots)
-    return _walk(roots)
-
-
-@functools.lru_cache(maxsize=512)
-def _installed_name(roots: tuple[object, ...]) -> str:
-    return _walk(roots)  # the code of a package that is loaded does not change
-
-
-def _is_installed(root: object) -> bool:
-    name = root.__name__ if inspect.ismodule(root) else getattr(root, "__module__", "")
-    return str(name).partition(".")[0] == _PACKAGE
-
-
-def _walk(roots: tuple[object, ...]) -> str:
     walk = _Walk()
     for root in roots:
         walk.visit(root)
     return walk.digest.hexdigest()[:32]
 
 
-@functools.cache
 def is_ours(module: str | None) -> bool:
     """Whether code of this module is followed: this package's (but for `QUIET`), the notebook's and the reader's own."""
     first, _, rest = (module or "").partition(".")
@@ -109,7 +95,23 @@ def is_ours(module: str | None) -> bool:
     if first == "__main__":
         return True
     file = getattr(sys.modules.get(module or ""), "__file__", None)
-    return file is not None and not any(Path(file).resolve().is_relative_to(place) for place in _FOREIGN)
+    return file is not None and not _lies_with_libraries(file)
+
+
+@functools.cache
+def _lies_with_libraries(file: str) -> bool:
+    return any(Path(file).resolve().is_relative_to(place) for place in _FOREIGN)
+
+
+def _imported(module: str) -> types.ModuleType | None:
+    """A module that a function imports when it is called, if it is one to follow."""
+    if module not in sys.modules:
+        found = importlib.util.find_spec(module.partition(".")[0])
+        file = found.origin if found is not None else None
+        if file is None or not Path(file).is_file() or _lies_with_libraries(file):
+            return None
+        importlib.import_module(module)  # as the function would
+    return sys.modules[module] if is_ours(module) else None
 
 
 class _Walk:
@@ -210,19 +212,13 @@ class _Walk:
                 self.visit(value)
 
     def code(self, code: types.CodeType, names: dict[str, Any]) -> None:
-        """Instructions, constants without the docstring, and what the global names stand for."""
-        self.say("code", code.co_flags & ~_HAS_DOCSTRING, code.co_argcount, code.co_kwonlyargcount, code.co_names)
-        self.digest.update(code.co_code)
-        self.digest.update(getattr(code, "co_exceptiontable", b""))
-        for place, constant in enumerate(code.co_consts):
-            if place == 0 and _is_docstring(code):
-                self.say("constant", _constant(None))  # as if it had none
-            elif isinstance(constant, types.CodeType):
-                self.code(constant, names)
-            else:
-                self.say("constant", _constant(constant))
-        for name, value in _globals(code, names):
-            self.say("name", name)
+        """Instructions, constants without the docstring, and what the global names stand for now."""
+        read = _read(code)
+        self.digest.update(read.said)
+        for inner in read.inner:
+            self.code(inner, names)
+        for path, value in read.values(names):
+            self.say("name", path)
             self.attempt(value, names.get("__name__"))
 
     def attempt(self, value: object, home: str | None) -> None:
@@ -256,38 +252,80 @@ def _constant(constant: object) -> str:
     return f"{type(constant).__name__} {constant!r}"
 
 
-def _globals(code: types.CodeType, names: dict[str, Any]) -> list[tuple[str, object]]:
-    """What the global names of one code object stand for; of `module.part`, the part. Imports inside it count, too.
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What a code object says by itself, which never changes: read once.
 
-    A private container of this package is filled as a program runs (``_SHAPES``), and so it is no constant.
+    Attributes
+    ----------
+    code : types.CodeType
+    said : bytes
+        Instructions and constants.
+    inner : tuple of types.CodeType
+        Functions, lambdas and comprehensions inside.
+    chains : tuple of tuple of str
+        Global names, each with the attributes that follow: ``("views", "view")`` for ``views.view``.
+    imports : tuple of (str, str)
+        Module and name of each ``from module import name`` inside; ``import module`` has no name and counts whole.
     """
-    found: dict[str, object] = {}
-    skipped = ("CACHE", "NOP", "POP_TOP", "PUSH_NULL", "STORE_FAST", "STORE_DEREF", "STORE_NAME")
-    instructions = [one for one in dis.get_instructions(code) if one.opname not in skipped]
-    for place, one in enumerate(instructions):
-        following = instructions[place + 1 :]
-        if one.opname in ("LOAD_GLOBAL", "LOAD_NAME") and one.argval in names:
-            path, value = one.argval, names[one.argval]
-            home = names.get("__name__")
-            for further in following:
-                if not isinstance(value, types.ModuleType) or further.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+
+    code: types.CodeType
+    said: bytes
+    inner: tuple[types.CodeType, ...]
+    chains: tuple[tuple[str, ...], ...]
+    imports: tuple[tuple[str, str], ...]
+
+    def values(self, names: dict[str, Any]) -> list[tuple[str, object]]:
+        """What the names stand for now; of `module.part`, the part.
+
+        A private container of this package is filled as a program runs (``_SHAPES``), and so it is no constant.
+        """
+        found: dict[str, object] = {}
+        for first, *further in self.chains:
+            if first not in names:
+                continue  # Python's own
+            path, value, home = first, names[first], names.get("__name__")
+            for attribute in further:
+                if not isinstance(value, types.ModuleType):
                     break
-                path, home = f"{path}.{further.argval}", value.__name__
-                value = getattr(value, further.argval, None) if is_ours(home) else None
-            if not _fills(path, value, home):
+                path, home = f"{path}.{attribute}", value.__name__
+                value = getattr(value, attribute, None) if is_ours(home) else None
+            if value is not None and not isinstance(value, types.ModuleType) and not _fills(path, value, home):
                 found[path] = value
-        elif one.opname == "IMPORT_NAME" and is_ours(one.argval):
-            for further in following:
-                if further.opname != "IMPORT_FROM":
-                    break
-                value = getattr(sys.modules.get(one.argval), further.argval, None)
-                found[f"{one.argval}.{further.argval}"] = value
-    return sorted((item for item in found.items() if not _is_nothing(item[1])), key=lambda item: item[0])
+        for module, name in self.imports:
+            home = _imported(module)
+            if home is not None:
+                found[f"import {module} {name}"] = getattr(home, name, None) if name else home
+        return sorted(found.items(), key=lambda item: item[0])
 
 
-def _is_nothing(value: object) -> bool:
-    """A module by itself, or something of a library."""
-    return value is None or isinstance(value, types.ModuleType)
+_READ: dict[int, _Read] = {}
+
+
+def _read(code: types.CodeType) -> _Read:
+    if id(code) not in _READ:
+        inner, said = [], [code.co_flags & ~_HAS_DOCSTRING, code.co_argcount, code.co_kwonlyargcount, code.co_names]
+        for place, constant in enumerate(code.co_consts):
+            if place == 0 and _is_docstring(code):
+                said.append(_constant(None))  # as if it had none
+            elif isinstance(constant, types.CodeType):
+                inner.append(constant)
+            else:
+                said.append(_constant(constant))
+        raw = "\0".join(map(str, said)).encode() + code.co_code + getattr(code, "co_exceptiontable", b"")
+        chains, imports = [], []
+        skipped = ("CACHE", "NOP", "POP_TOP", "PUSH_NULL", "STORE_FAST", "STORE_DEREF", "STORE_NAME")
+        instructions = [one for one in dis.get_instructions(code) if one.opname not in skipped]
+        for place, one in enumerate(instructions):
+            following = instructions[place + 1 :]
+            if one.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                attributes = itertools.takewhile(lambda next: next.opname in ("LOAD_ATTR", "LOAD_METHOD"), following)
+                chains.append((one.argval, *(attribute.argval for attribute in attributes)))
+            elif one.opname == "IMPORT_NAME":
+                parts = itertools.takewhile(lambda next: next.opname == "IMPORT_FROM", following)
+                imports += [(one.argval, part.argval) for part in parts] or [(one.argval, "")]
+        _READ[id(code)] = _Read(code, raw, tuple(inner), tuple(dict.fromkeys(chains)), tuple(imports))
+    return _READ[id(code)]
 
 
 def _fills(path: str, value: object, home: object) -> bool:

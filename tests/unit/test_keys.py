@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -182,18 +184,37 @@ def test_a_file_edited_under_a_running_kernel_keeps_the_name_of_what_runs(tmp_pa
     assert code_name(edited_while_it_runs.f) == before
 
 
-def test_what_a_function_imports_inside_itself_is_followed(load):
-    load(READER, "a_neighbour")
-    text = "def f(x):\n    from a_neighbour import helper\n    return helper(x)\n"
-    before = code_name(load(text).f)
-    load(READER.replace("x * 2", "x * 3"), "a_neighbour")
-    assert code_name(load(text).f) != before
+@pytest.mark.parametrize("line", ["from a_neighbour import helper", "import a_neighbour as n; helper = n.helper"])
+def test_what_a_function_imports_inside_itself_is_followed(load, line, tmp_path, monkeypatch):
+    """Also where nobody has imported it yet."""
+    monkeypatch.syspath_prepend(tmp_path)
+    text = f"def f(x):\n    {line}\n    return helper(x)\n"
+    names = []
+    for source in (READER, READER, READER.replace("x * 2", "x * 3")):
+        sys.modules.pop("a_neighbour", None)
+        (tmp_path / "a_neighbour.py").write_text(source)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        importlib.invalidate_caches()
+        names.append(code_name(load(text).f))
+    sys.modules.pop("a_neighbour", None)
+    assert names[0] == names[1] != names[2]
 
 
 def test_a_global_that_cannot_be_named_names_nothing(load):
     space = load("thing = object()\ndef f():\n    return thing\n")
     with pytest.raises(Unnameable):
         code_name(space.f)
+
+
+def test_a_part_of_the_package_that_is_replaced_is_another_name(monkeypatch):
+    """By a reader who tries something, or by a test; and the old name is back when it is."""
+    from tl_helpers.data import views
+
+    before = code_name(training.loop._Loop)
+    with monkeypatch.context() as patch:
+        patch.setattr(views, "views_of", lambda pixels, turns: pixels)
+        assert code_name(training.loop._Loop) != before
+    assert code_name(training.loop._Loop) == before
 
 
 def test_names_are_the_same_in_every_process():
