@@ -106,7 +106,7 @@ $(STAMPS)/unit: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml environm
 # Every chapter computes everything anew, and what it showed is kept for the book. Beside them, one chapter on one
 # emulated machine, chosen by the commit.
 $(STAMPS)/chapters: $(NOTEBOOKS) $(STAMPS)/code book/_tools/keep.py book/_tools/elsewhere.py $(INSTALLED) | $(STAMPS)
-	$(OFFLINE):$(CURDIR)/book/_tools TL_FRESH=1 $(PHASE) run chapters -- $(PY) -m pytest -p keep --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile --durations=20 tests/elsewhere notebooks
+	$(OFFLINE):$(CURDIR)/book/_tools TL_FRESH=1 $(PHASE) run chapters -- $(PY) -m pytest -p keep --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=20 tests/elsewhere notebooks
 	@touch $@
 
 $(STAMPS)/browser: $(STAMPS)/html $(TESTS) $(NOTEBOOKS) | $(STAMPS)
