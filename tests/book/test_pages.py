@@ -46,6 +46,7 @@ NAMES_AS_HEADERS = """() => [...document.querySelectorAll('.cell_output table.da
     .map(th => th.textContent.trim())
     .filter(t => !t.includes(' ') && (t.includes('_') || t.replace(/^[\\d.]+|[\\d.]+$/g, '').includes('.')))"""
 
+OWN_COLOURS = "div.cell_output div.text_html:has(div.tl-claim, div.tl-feedback)"
 FIGURES = "div.cell_output img, div.cell_output svg"
 CONTROLS_DRAWN = """() => document.querySelector('[data-tl-view]') &&
     [...document.querySelectorAll('.tl-control')].every(c => c.querySelector('.widget-label, .tl-figure svg'))"""
@@ -109,6 +110,8 @@ def test_chapter_on_a_phone_in_dark_mode(site: str, dark_phone: Page, path: str)
     problems = unreadable(page)
     problems += overlaps(page)
     problems += [f"grey frame: {style}" for style in page.evaluate(GREY_FRAMES)]
+    if not page.locator(OWN_COLOURS).count():
+        problems.append("no claim and no feedback on the page")
     problems += [f"too wide: {name}" for name in page.evaluate(OVERFLOW)]
     problems += cut_on_a_phone(page)
     page.locator(CONTROLS).first.scroll_into_view_if_needed()
