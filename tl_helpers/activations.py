@@ -44,6 +44,7 @@ class Line:
     ----------
     backbone : Backbone
         Its first `depth` stages are the prefix; they must not change while the line is in use (the freeze contract).
+        They are moved to the device in use.
     depth : int
         1 (after the first stage) to ``backbone.depth`` (the pooled embedding).
     samples : Samples
@@ -70,6 +71,8 @@ class Line:
             raise RuntimeError("A stage below the freeze line is in training mode: freeze(model, depth) comes first.")
         self.backbone, self.depth, self.samples = backbone, depth, samples
         self.computed = self.reused = 0
+        for stage in list(backbone.stages.values())[:depth]:
+            stage.to(runtime.current().device)
         names = _line_names(backbone, samples) if keep else []
         self._images = _image_names(samples.pixels) if keep else np.zeros(len(samples), dtype=np.uint64)
         self._files: dict[int, _File] = {}

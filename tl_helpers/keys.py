@@ -39,12 +39,7 @@ _FOREIGN = tuple(
 _PACKAGE = __name__.partition(".")[0]
 _HAS_DOCSTRING = 0x4000000  # a flag of code objects, from Python 3.13 on
 _NO_DOCSTRING = ("<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
-_NOT_CODE = (  # of a class: no behaviour, or made from what is looked at anyway
-    *("__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__", "__annotations_cache__"),
-    *("__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__match_args__"),
-    *("__module__", "__orig_bases__", "__parameters__", "__qualname__", "__slots__", "__static_attributes__"),
-    *("__weakref__", "_abc_impl"),
-)
+_NOT_CODE = ("__annotate__", "__annotate_func__", "_abc_impl")  # members of a class without behaviour
 
 
 class Unnameable(TypeError):
@@ -195,11 +190,9 @@ class _Walk:
                 if field.default_factory is not dataclasses.MISSING:
                     self.visit(field.default_factory)
         for name, value in sorted(vars(kind).items()):
-            made = isinstance(value, types.FunctionType) and value.__code__.co_filename == "<string>"  # by dataclasses
-            if name in _NOT_CODE or made or isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
-                continue
-            self.say("member", name)
-            self.attempt(value, kind.__module__)
+            if not _is_bookkeeping(name, value):
+                self.say("member", name)
+                self.attempt(value, kind.__module__)
 
     def module(self, module: types.ModuleType) -> None:
         self.say("module", module.__name__)
@@ -229,6 +222,16 @@ class _Walk:
             if str(home).partition(".")[0] != _PACKAGE:
                 raise
             self.say("a", type(value).__qualname__)
+
+
+def _is_bookkeeping(name: str, value: object) -> bool:
+    """Of a class's members: what Python itself keeps there, some of it only later (copying sets ``__slotnames__``)."""
+    if name in _NOT_CODE or isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+        return True
+    if name.startswith("__") and name.endswith("__"):
+        made = isinstance(value, types.FunctionType) and value.__code__.co_filename == "<string>"  # by dataclasses
+        return made or not (callable(value) or hasattr(value, "__get__"))
+    return False
 
 
 def _is_foreign_callable(thing: object) -> bool:

@@ -151,12 +151,15 @@ def exact() -> Iterator[None]:
         _EXACT.reset(token)
 
 
-def has_bfloat16() -> bool:
-    """Whether this machine computes in bfloat16 by itself; elsewhere it is emulated, many times slower than float32."""
-    here = current()
-    if here.device.type == "cuda":
+def has_bfloat16(device: torch.device | None = None) -> bool:
+    """Whether a device (by default the one in use) computes in bfloat16 by itself.
+
+    Elsewhere it is emulated, many times slower than float32.
+    """
+    device = device or current().device
+    if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if here.device.type != "cpu":
+    if device.type != "cpu":
         return False  # not known before it is tried
     flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(flags.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "arm_bf16", "bf16"))

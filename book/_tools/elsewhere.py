@@ -59,6 +59,7 @@ MACHINES = (
     Machine("one-thread"),
     Machine("two-threads", threads=2),
     Machine("bfloat16", {"TL_PRECISION": "bfloat16"}),
+    Machine("cuda", {"TL_DEVICE": "cuda"}),
 )
 
 
@@ -119,6 +120,7 @@ async def run(path: Path, machine: Machine, slots: asyncio.Semaphore) -> Outcome
     store = FOLDER / machine.name
     environment = {
         **os.environ,
+        "TL_DEVICE": "cpu",
         **machine.environment,
         "TL_CACHE": str(store),
         "TL_CLAIMS": "record",
@@ -180,8 +182,10 @@ def native() -> str:
 
 def usable(machine: Machine) -> str:
     """Empty where this machine can play that one; else why not."""
-    if machine.name == "bfloat16" and not runtime.has_bfloat16():
+    if machine.name == "bfloat16" and not runtime.has_bfloat16(torch.device("cpu")):
         return "this CPU has no bfloat16; emulated, a chapter would take hours"
+    if machine.name == "cuda" and not torch.cuda.is_available():
+        return "torch sees no CUDA device here"
     if machine.threads > (os.cpu_count() or 1):
         return f"needs {machine.threads} cores"
     return ""

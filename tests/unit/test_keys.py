@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import types
+import typing
 
 import numpy as np
 import pandas as pd
@@ -215,6 +218,36 @@ def test_a_part_of_the_package_that_is_replaced_is_another_name(monkeypatch):
         patch.setattr(views, "views_of", lambda pixels, turns: pixels)
         assert code_name(training.loop._Loop) != before
     assert code_name(training.loop._Loop) == before
+
+
+KINDS = """
+    import abc, dataclasses, enum
+
+    class Base(abc.ABC):
+        @abc.abstractmethod
+        def f(self): ...
+
+    @dataclasses.dataclass(frozen=True)
+    class Kind(Base):
+        size: int = 3
+        def f(self): return self.size
+        def __len__(self): return 1
+"""
+
+
+def test_what_python_keeps_on_a_class_later_is_no_part_of_its_name(load):
+    """Copying and pickling write on the class itself (`copyreg`), and so does asking what an abstract class covers."""
+    kind = load(textwrap.dedent(KINDS)).Kind
+    before, members = code_name(kind), set(vars(kind))
+    thing = kind()
+    assert copy.deepcopy([thing]) == [thing]
+    assert isinstance(thing, kind.__base__)
+    assert not isinstance(3, kind.__base__)
+    typing.get_type_hints(kind)
+    assert set(vars(kind)) != members  # it did write
+    assert code_name(kind) == before
+    kind.__len__ = lambda self: 2
+    assert code_name(kind) != before  # a method that has such a name is code
 
 
 def test_names_are_the_same_in_every_process():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.unit.conftest import small_model, stripes
-from tl_helpers import cache
+from tl_helpers import cache, runtime
 from tl_helpers.adaptation import DeepCORAL
 from tl_helpers.data import without_labels
 from tl_helpers.training import Plugin, Recipe, Retention, checkpoint, fit, loop
@@ -56,6 +56,15 @@ def test_a_plugin_acts_in_order_and_in_every_step():
     assert diary.moved
     assert diary.gradient.abs().sum() > 0
     assert int(diary.steps) == 6
+
+
+def test_on_the_cpu_accelerate_is_told_so_from_its_first_word(monkeypatch):
+    """Its state is one for the whole process: asked without, it takes a GPU wherever there is one, and keeps it."""
+    asked, real = [], loop.accelerate.PartialState
+    monkeypatch.setattr(loop.accelerate, "PartialState", lambda **how: (asked.append(how), real(**how))[1])
+    fit(small_model(), stripes(24, seed=1), None, RECIPE, plugin=Diary(), fresh=True)
+    assert asked
+    assert all(how == {"cpu": runtime.current().device.type == "cpu"} for how in asked)
 
 
 def test_a_plugin_that_does_nothing_changes_nothing():

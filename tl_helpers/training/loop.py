@@ -113,7 +113,7 @@ def fit(
     if plugin is not None:
         if align is not None:
             raise ValueError("align and plugin both ask for a second batch in each step: use one of them.")
-        if accelerate.PartialState().num_processes > 1:
+        if _processes().num_processes > 1:
             raise ValueError("A plugin changes gradients between the steps, which works in one process only.")
         plugin.check(train)
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
@@ -171,7 +171,7 @@ def fit(
         precision=str(here.precision).removeprefix("torch."),
         threads=here.threads,
     )
-    if accelerate.PartialState().is_main_process:
+    if _processes().is_main_process:
         book.append("stopped run" if stopped else "run", **run.as_dict())
         if key and not stopped:
             _COMPUTED.add(key)
@@ -215,6 +215,11 @@ def run_key(
         [] if plugin is None else plugin.key(),
         [] if retention is None else retention.key(),
     )
+
+
+def _processes() -> accelerate.PartialState:
+    """Which process of how many this is; without `cpu`, accelerate takes a GPU wherever it sees one."""
+    return accelerate.PartialState(cpu=runtime.current().device.type == "cpu")
 
 
 class _Loop:
