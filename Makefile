@@ -52,7 +52,7 @@ check: $(INSTALLED)  ## lint and run the fast unit tests (a few minutes)
 
 # STUDIES=freeze_grid,strategies (all by default), STORAGE=database URL that several machines share, LIMIT=runs now.
 results: $(INSTALLED)  ## record what is missing in tl_helpers/book/results: hours on two cores
-	$(PY) -m tl_helpers.results $(subst $(comma), ,$(STUDIES)) --workers $(JOBS) $(if $(STORAGE),--storage $(STORAGE)) $(if $(LIMIT),--limit $(LIMIT))
+	$(PY) -m tl_helpers.book.studies $(subst $(comma), ,$(STUDIES)) --workers $(JOBS) $(if $(STORAGE),--storage $(STORAGE)) $(if $(LIMIT),--limit $(LIMIT))
 
 # CHAPTERS=04,13 MACHINES=sse41,two-threads (all by default); a second call goes on where the first one stopped.
 elsewhere: $(INSTALLED)  ## execute chapters as other machines would, each with a cold store: hours for all of them

@@ -43,7 +43,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from tl_helpers import claims, runtime
+from tl_helpers import runtime
+from tl_helpers.book import claims
 from tl_helpers.data import Task, load_task
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe, evaluate, fit

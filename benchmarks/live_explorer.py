@@ -38,7 +38,7 @@ from tl_helpers import runtime  # noqa: E402
 
 GOALS = {"first feedback": 2.0, "done": 10.0}
 NOTEBOOK = """
-from tl_helpers import results, widgets
+from tl_helpers.book import results, widgets
 from tl_helpers.data import load_task
 widgets.FreezeExplorer(results.load("freeze_grid"), load_task("elpv", seed=0), size=64)
 """

@@ -30,7 +30,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-QUIET = ("cache", "chapter", "claims", "keys", "ledger", "panel", "plots", "results", "training.checkpoint", "widgets")
+QUIET = (
+    *("book.chapter", "book.claims", "book.panel", "book.results", "book.widgets"),
+    *("cache", "keys", "ledger", "plots", "training.checkpoint"),
+)
 """Modules of this package in which nothing changes a number: they are not followed."""
 
 _FOREIGN = tuple(

@@ -10,7 +10,7 @@ from builtsite import Watch, screenshot, settle
 from labserver import RUN_ALL, Lab
 from playwright.sync_api import Page, expect
 
-from tl_helpers import results
+from tl_helpers.book import results
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ PAGE = "notebooks/05_how_deep_to_freeze.html"
 NOTEBOOK = """
 import itertools
 import numpy as np, pandas as pd
-from tl_helpers import widgets
+from tl_helpers.book import widgets
 from tl_helpers.data import load_task
 rows = [{"depth": d, "lr": lr, "labels": n, "seed": s, "validation_accuracy": 60 + d + s}
         for d, lr, n, s in itertools.product(range(10), (1e-4, 1e-3, 1e-2), (600, 1200), (0, 1))]

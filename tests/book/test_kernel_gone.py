@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 GRID = """
 import itertools, os, time
 import pandas as pd
-from tl_helpers import widgets
+from tl_helpers.book import widgets
 from tl_helpers.data import load_task
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe, fit
@@ -231,8 +231,8 @@ def test_a_kernel_that_ends_otherwise(opened: Page, end: str, words: str):
 
 
 ENDLESS = """
-from tl_helpers import exercises
-from tl_helpers.exercises import checking
+from tl_helpers.book import exercises
+from tl_helpers.book.exercises import checking
 
 checking.HINT_AFTER = 1.0  # seconds; a test does not wait for ten
 

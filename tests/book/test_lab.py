@@ -234,7 +234,8 @@ def test_open_run_and_move_a_control(lab: Lab, page: Page):
 
 
 LABEL_BOX = """
-from tl_helpers import widgets, zeroshot
+from tl_helpers import zeroshot
+from tl_helpers.book import widgets
 
 texts = ["two tickets for the cinema, please", "stir the soup and add salt"]
 score = lambda names, place: zeroshot.embed_texts(texts[place : place + 1]) @ zeroshot.embed_texts(list(names)).T

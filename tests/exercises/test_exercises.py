@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tl_helpers import exercises
-from tl_helpers.exercises import Feedback
+from tl_helpers.book import exercises
+from tl_helpers.book.exercises import Feedback
 
 ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -76,14 +76,30 @@ def only(feedback: list[Feedback], here: InNotebook) -> Feedback:
     return feedback[0]
 
 
+@dataclass(frozen=True)
+class Wrong:
+    """A plausible mistake: a name for people, code that replaces the stub, words that its message must hold."""
+
+    id: str
+    name: str
+    caught_by: str
+    source: str
+
+
+def mistakes() -> list[Wrong]:
+    """All of `wrong_answers`, where each begins with ``# %% exercise | the mistake | words``."""
+    found = []
+    for path in sorted((pathlib.Path(__file__).parent / "wrong_answers").glob("*.py")):
+        for part in path.read_text(encoding="utf-8").split("\n# %% ")[1:]:
+            head, _, source = part.partition("\n")
+            found.append(Wrong(*(word.strip() for word in head.split("|")), source))
+    return found
+
+
 IN_NOTEBOOKS = [e for path in NOTEBOOKS for e in collect(path)]
 each = pytest.mark.parametrize("here", IN_NOTEBOOKS, ids=str)
-MISTAKES = [
-    (here, wrong)
-    for here in IN_NOTEBOOKS
-    if here.id in exercises.registered()
-    for wrong in exercises.registered()[here.id].wrong
-]
+WRONG = mistakes()
+MISTAKES = [(here, wrong) for here in IN_NOTEBOOKS for wrong in WRONG if wrong.id == here.id]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -95,7 +111,12 @@ def test_notebooks_and_checks_name_the_same_exercises():
     ids = [e.id for e in IN_NOTEBOOKS]
     assert len(ids) == len(set(ids)), "an exercise id is used in two notebooks"
     if NOTEBOOKS:
-        assert set(ids) == set(exercises.registered()), "notebooks and tl_helpers/exercises disagree"
+        assert set(ids) == set(exercises.registered()), "notebooks and tl_helpers/book/exercises disagree"
+
+
+def test_every_exercise_has_a_mistake_that_its_check_must_catch():
+    """A check that catches nothing teaches nothing."""
+    assert {wrong.id for wrong in WRONG} == set(exercises.registered())
 
 
 @each
@@ -134,5 +155,5 @@ def test_mistake_is_caught_with_its_own_message(here, wrong, monkeypatch):
     assert got.status == "wrong"
     assert wrong.caught_by in got.message
     # Another mistake's message would also "catch" it, but explain the wrong thing.
-    others = [w.caught_by for w in exercises.registered()[here.id].wrong if w.caught_by != wrong.caught_by]
+    others = [w.caught_by for w in WRONG if w.id == here.id and w.caught_by != wrong.caught_by]
     assert not [o for o in others if o in got.message], f"the message also fits another mistake: {got.message}"

@@ -112,12 +112,12 @@ def test_it_is_the_installed_copy_that_is_tested(installed):
 def test_every_recorded_study_is_there(installed):
     """With its notes, every cell in its grid, the same bytes as in the repository."""
     found = installed.answer("""
-        from tl_helpers import results
-        from tl_helpers.studies import STUDIES
+        from tl_helpers.book import results
+        from tl_helpers.book.studies.catalogue import STUDIES
         found = {name: [len(results.load(name)), len(results.recorded(study)), results.facts(name)["cells_done"]]
                  for name, study in STUDIES.items()}
     """)
-    from tl_helpers.studies import STUDIES
+    from tl_helpers.book.studies.catalogue import STUDIES
 
     assert set(found) == set(STUDIES)
     assert all(rows == cells == noted > 0 for rows, cells, noted in found.values()), found
@@ -129,7 +129,8 @@ def test_every_recorded_study_is_there(installed):
 def test_every_backbone_and_exercise_is_there_and_the_widgets_have_their_files(installed):
     found = installed.answer("""
         import tl_helpers
-        from tl_helpers import exercises, models, widgets
+        from tl_helpers import models
+        from tl_helpers.book import exercises, widgets
         loaded = {}
         for name in models.PACKAGED:
             try:
@@ -137,18 +138,19 @@ def test_every_backbone_and_exercise_is_there_and_the_widgets_have_their_files(i
             except ValueError as problem:  # these have none
                 assert "no pre-trained weights" in str(problem), problem
                 loaded[name] = not models.load_backbone(name, pretrained=False)
-        front = {path.name for path in (Path(tl_helpers.__file__).parent / "_widgets").iterdir()}
+        front = {path.name for path in (Path(tl_helpers.__file__).parent / "book" / "_widgets").iterdir()}
         found = {"backbones": loaded, "exercises": sorted(exercises.registered()), "front": sorted(front),
                  "imagenet": len(models.load_imagenet_classifier().state_dict())}
     """)
-    from tl_helpers import exercises, models
+    from tl_helpers import models
+    from tl_helpers.book import exercises
 
     assert set(found["backbones"]) == set(models.PACKAGED)
     assert [name for name, trained in found["backbones"].items() if trained] == ["efficientnet_lite0", "minilm"]
     assert found["imagenet"] > 100
     assert found["exercises"] == sorted(exercises.registered())
     assert len(found["exercises"]) > 13
-    assert found["front"] == sorted(path.name for path in (ROOT / "tl_helpers" / "_widgets").iterdir())
+    assert found["front"] == sorted(path.name for path in (ROOT / "tl_helpers" / "book" / "_widgets").iterdir())
     assert {".js", ".css"} <= {Path(name).suffix for name in found["front"]}
 
 
@@ -200,7 +202,7 @@ def test_the_one_command_keeps_the_sentences_where_the_installed_copy_finds_them
 
 def test_recording_says_that_this_is_no_checkout(installed):
     before = {path.name: path.stat().st_mtime_ns for path in (installed.packages / "tl_helpers/book/results").iterdir()}
-    done = installed.run("-m", "tl_helpers.results", "freeze_grid", "--workers", "1", "--limit", "1")
+    done = installed.run("-m", "tl_helpers.book.results", "freeze_grid", "--workers", "1", "--limit", "1")
     assert done.returncode == 1
     assert "This copy of the book is installed" in done.stderr
     assert "--folder" in done.stderr

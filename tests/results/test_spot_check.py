@@ -7,8 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from tl_helpers import results, runtime
-from tl_helpers.studies import STUDIES
+from tl_helpers import runtime
+from tl_helpers.book import results
+from tl_helpers.book.studies.catalogue import STUDIES
 
 SLOWEST = 60.0  # seconds, as recorded; dearer cells are not drawn
 AT_LEAST = 3.0  # points: what another processor's rounding may do to a run

@@ -1,20 +1,25 @@
 """Every public module of tl_helpers has a place on the API pages, and these pages document nothing else.
 
-A package is one entry: its `__all__` is what readers import, whichever file a name lives in.
+A package is one entry: its `__all__` is what readers import, whichever file a name lives in. The folders `book` and
+`book/studies` have none: their files are imported one by one.
 """
 
 import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).parents[2]
+OPEN = {"": "tl_helpers", "book": "tl_helpers.book", "book/studies": "tl_helpers.book.studies"}
 DOCUMENTED = re.compile(r"^\.\. automodule:: (tl_helpers[\w.]*)", re.MULTILINE)
 
 
 def public_modules() -> set[str]:
-    """Dotted names of the modules and packages directly below tl_helpers that have no leading underscore."""
-    package = ROOT / "tl_helpers"
-    names = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
-    return {f"tl_helpers.{name}" for name in names if not name.startswith("_")}
+    """Dotted names of the modules and packages that have no leading underscore."""
+    found = {"tl_helpers.book.studies"}  # what its files have in common
+    for folder, name in OPEN.items():
+        package = ROOT / "tl_helpers" / folder
+        names = {path.stem for path in package.glob("*.py")} | {p.parent.name for p in package.glob("*/__init__.py")}
+        found |= {f"{name}.{each}" for each in names if not each.startswith("_")}
+    return found - {"tl_helpers.book"}
 
 
 def documented_modules() -> list[str]:

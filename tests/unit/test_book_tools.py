@@ -190,7 +190,7 @@ def test_a_chapter_that_stopped_after_its_last_run_says_so_until_it_runs_again()
 def test_a_chapter_that_an_error_stops_leaves_a_record(tmp_path, monkeypatch):
     """In a real kernel: a claim that fails; then an interrupt, which is nobody's failure; then a finish."""
     monkeypatch.setenv("TL_CACHE", str(tmp_path / "store"))
-    begin = "from tl_helpers import chapter, claims\nchapter.begin('01_a')"
+    begin = "from tl_helpers.book import chapter, claims\nchapter.begin('01_a')"
     endings = {
         "stops": "claims.check_true('water flows uphill', False)",
         "interrupted": "raise KeyboardInterrupt",
@@ -274,7 +274,7 @@ def test_thebe_and_doubled_inline_scripts_are_left_out():
 
 
 def test_recorded_runs_are_listed_from_their_files(tmp_path):
-    from tl_helpers.results import Study, run_study
+    from tl_helpers.book.results import Study, run_study
 
     def cell(depth):
         return {"accuracy": 80.0 + depth}
@@ -297,7 +297,7 @@ def two_chapters(tmp_path, monkeypatch):
     monkeypatch.setattr(elsewhere, "FOLDER", tmp_path / "elsewhere")
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "tl_helpers").mkdir()
-    begin = "from tl_helpers import chapter, claims, runtime\nchapter.begin('{}')"
+    begin = "from tl_helpers import runtime\nfrom tl_helpers.book import chapter, claims\nchapter.begin('{}')"
     claim = "claims.check_true('one thread', runtime.current().threads == 1)"
     write_notebook(tmp_path / "notebooks" / "01_claims.ipynb", begin.format("01_claims"), claim, "chapter.finish()")
     write_notebook(tmp_path / "notebooks" / "02_stops.ipynb", begin.format("02_stops"), "1 / 0", "chapter.finish()")

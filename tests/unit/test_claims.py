@@ -1,4 +1,4 @@
-"""tl_helpers.claims and tl_helpers.chapter: true claims hold, false ones stop the notebook, both are on record."""
+"""tl_helpers.book.claims and tl_helpers.book.chapter: true claims hold, false ones stop the notebook, both are on record."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tl_helpers import chapter, claims, ledger, panel, runtime
-from tl_helpers.claims import (
+from tl_helpers import ledger, runtime
+from tl_helpers.book import chapter, claims, panel
+from tl_helpers.book.claims import (
     ClaimFailed,
     check,
     check_at_least,

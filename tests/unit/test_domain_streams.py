@@ -11,11 +11,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from tests.unit.conftest import stripes
 from tl_helpers import features
+from tl_helpers.book.studies import domain_streams as study
+from tl_helpers.book.studies.continual import RECIPE
 from tl_helpers.continual import Experience, NearestMean, Stream, StreamingLDA, domain_stream, run_stream
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier, load_backbone
-from tl_helpers.studies import domain_streams as study
-from tl_helpers.studies.continual import RECIPE
 
 CLASSES = ("a", "b", "c", "d", "e", "f")
 

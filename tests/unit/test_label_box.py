@@ -6,7 +6,7 @@ import ipywidgets
 import numpy as np
 import pytest
 
-from tl_helpers import widgets
+from tl_helpers.book import widgets
 
 TEXTS = ["a short one", "a much longer <sentence> & more of it, so long that nobody reads it in a drop-down list"]
 

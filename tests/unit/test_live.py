@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from tl_helpers.widgets import live
-from tl_helpers.widgets.live import Background, Outcome
+from tl_helpers.book.widgets import live
+from tl_helpers.book.widgets.live import Background, Outcome
 
 
 class Record:
@@ -212,7 +212,7 @@ def test_a_wrapped_handler_stops_the_runs_then_does_what_stood_there_before():
 SETUP = """
 import signal, threading, time
 import pandas as pd
-from tl_helpers import widgets
+from tl_helpers.book import widgets
 
 at_work = threading.Event()
 

@@ -1,4 +1,4 @@
-"""tl_helpers.results: every cell is run once, failures are tried again, a killed run goes on, files are checked."""
+"""tl_helpers.book.results: every cell is run once, failures are tried again, a killed run goes on, files are checked."""
 
 import itertools
 import json
@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.waiting import until
-from tl_helpers import results, studies
-from tl_helpers.results import ResultsError, Study, facts, load, recorded, run_study
+from tl_helpers.book import results
+from tl_helpers.book.results import ResultsError, Study, facts, load, recorded, run_study
+from tl_helpers.book.studies import catalogue
+from tl_helpers.book.studies.__main__ import main
 
 CALLS: list[dict] = []
 
@@ -104,7 +106,7 @@ KILLED = """
     import sys
     from pathlib import Path
     from tests.unit.test_results import GRID, slow
-    from tl_helpers.results import Study, run_study
+    from tl_helpers.book.results import Study, run_study
     run_study(Study("slow", "is killed", GRID, slow), folder=Path(sys.argv[1]))
 """
 
@@ -185,10 +187,10 @@ def test_studies_that_cannot_run(tmp_path):
 
 
 def test_the_command_line_knows_its_studies(capsys):
-    assert results.main(["--list"]) == 0
+    assert main(["--list"]) == 0
     assert "freeze_grid" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        results.main(["nothing"])
+        main(["nothing"])
     assert "no study named nothing" in capsys.readouterr().err
 
 
@@ -210,14 +212,14 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(tmp_path):
 
 
 def test_the_command_line_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(studies.STUDIES, "tiny", STUDY)
-    assert results.main(["tiny", "--workers", "1", "--limit", "3", "--folder", str(tmp_path)]) == 0
+    monkeypatch.setitem(catalogue.STUDIES, "tiny", STUDY)
+    assert main(["tiny", "--workers", "1", "--limit", "3", "--folder", str(tmp_path)]) == 0
     assert len(load("tiny", folder=tmp_path)) == 3
-    assert results.main(["--list", "--folder", str(tmp_path)]) == 0
+    assert main(["--list", "--folder", str(tmp_path)]) == 0
     assert "tiny: 3 of 12 cells" in capsys.readouterr().out
     monkeypatch.setattr(results, "_checkout", lambda: None)
     with pytest.raises(SystemExit, match="This copy of the book is installed"):
-        results.main(["tiny", "--workers", "1"])
+        main(["tiny", "--workers", "1"])
 
 
 def test_the_books_results_lie_in_the_package():
@@ -227,7 +229,7 @@ def test_the_books_results_lie_in_the_package():
 
 def test_a_change_of_the_results_alone_is_no_change_since_the_commit(tmp_path, monkeypatch):
     """Recording a study writes into the package: the next one's note must not say that its code had changed."""
-    for name in ("pyproject.toml", "tl_helpers/results.py", "tl_helpers/book/results/a.csv"):
+    for name in ("pyproject.toml", "tl_helpers/book/results.py", "tl_helpers/book/results/a.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -240,7 +242,7 @@ def test_a_change_of_the_results_alone_is_no_change_since_the_commit(tmp_path, m
     note = facts("tiny", folder=tmp_path / "mine")
     assert len(note["commit"]) == 40
     assert note["changed_since_commit"] is False
-    (tmp_path / "tl_helpers/results.py").write_text("2")
+    (tmp_path / "tl_helpers/book/results.py").write_text("2")
     run_study(STUDY, folder=tmp_path / "mine", limit=1)
     assert facts("tiny", folder=tmp_path / "mine")["changed_since_commit"] is True
 

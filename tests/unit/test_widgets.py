@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_helpers import widgets
+from tl_helpers.book import widgets
 
 LABELS = {"labels": "labelled cells"}
 

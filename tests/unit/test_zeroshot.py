@@ -12,10 +12,10 @@ from scipy.stats import skew
 from sklearn.linear_model import Ridge
 
 from tl_helpers import zeroshot
+from tl_helpers.book.studies import zero_shot as study
 from tl_helpers.data import Samples
 from tl_helpers.data.text import encode_texts
 from tl_helpers.models import load_imagenet_classifier
-from tl_helpers.studies import zero_shot as study
 
 
 def cloud(n: int, d: int = 5, *, seed: int = 0) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""The book's own furniture, which a reader's project does not need: the recorded results that its chapters show."""
+"""The book's own furniture, which a reader's project does not need: claims, controls, exercises, recorded grids."""

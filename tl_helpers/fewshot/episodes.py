@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tl_helpers import runtime
-from tl_helpers.claims import interval
+from tl_helpers.stats import interval
 
 
 @dataclass(frozen=True)

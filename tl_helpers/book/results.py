@@ -1,0 +1,487 @@
+"""Recorded results: grids of real runs that take too long for a chapter, made once by `make results` and kept with the book.
+
+A `Study` is a grid and a function for one cell of it; Optuna's grid sampler hands out the cells, so several processes or
+machines can share one. Chapters read what was recorded with `load`; the page *recorded runs* lists what there is.
+
+`python -m tl_helpers.book.studies` is the command line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import itertools
+import json
+import math
+import multiprocessing
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import pandas as pd
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from tl_helpers import runtime
+
+ATTEMPTS = 3
+"""How often a cell is tried before it counts as failed."""
+
+SAVE_EVERY = 5.0
+"""Seconds between two savings of the results: at most about this much is lost to a killed run, and nothing of its cells."""
+
+FOLDER = Path(__file__).resolve().parent / "results"
+"""Where the book keeps what was recorded: within the package, so that an installed copy has it, too.
+
+:meta hide-value:
+"""
+
+RESTORE = "Restore it from the repository, or install the book again."
+
+Value = int | float | str
+
+
+class ResultsError(RuntimeError):
+    """Recorded results are absent, damaged, or do not fit their study; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A grid of runs.
+
+    Attributes
+    ----------
+    name : str
+        Of its files: ``<name>.csv`` and ``<name>.json``.
+    title : str
+        One line for the page of recorded runs.
+    grid : mapping of str to sequence
+        Values of each parameter. A parameter ``seed`` is varied last: all cells of one seed come before the next.
+    cell : callable
+        Called with one value for each parameter, by keyword; returns metrics by name. Must be importable by its name.
+    version : int
+        Raise it when cells mean something else than before: recorded cells of another version are not taken over.
+    """
+
+    name: str
+    title: str
+    grid: Mapping[str, Sequence[Value]]
+    cell: Callable[..., Mapping[str, float]]
+    version: int = 1
+
+    def cells(self) -> list[dict[str, Value]]:
+        """All combinations, by seed first."""
+        names = sorted(self.grid, key=lambda name: name != "seed")
+        return [dict(zip(names, values, strict=True)) for values in itertools.product(*(self.grid[n] for n in names))]
+
+    def read(self, column: str, text: str) -> Value:
+        """The value of a parameter from its text in a file, where 1.0 may be written as 1."""
+        for value in self.grid[column]:
+            if str(value) == text or (not isinstance(value, str) and _number(text) == value):
+                return value
+        raise KeyError(text)
+
+
+def load(name: str, *, folder: Path | None = None) -> pd.DataFrame:
+    """What was recorded of a study: one row a cell, parameters first, then metrics, then ``seconds``.
+
+    Raises
+    ------
+    ResultsError
+        If nothing is recorded, or the file is damaged.
+    """
+    path = (folder or FOLDER) / f"{name}.csv"
+    try:
+        frame = pd.read_csv(path)
+    except FileNotFoundError:
+        raise ResultsError(
+            f"There are no recorded results for {name!r}. The book's own come with it; to make them yourself: "
+            f"make results STUDIES={name}"
+        ) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ResultsError(f"{path.name} is damaged ({error}). {RESTORE}") from None
+    if "seconds" not in frame.columns or frame.empty or frame.drop(columns="seconds").isna().all(axis=None):
+        raise ResultsError(f"{path.name} is damaged: no rows, or no column 'seconds'. {RESTORE}")
+    return frame
+
+
+def facts(name: str, *, folder: Path | None = None) -> dict:
+    """How a study was recorded: command, commit, versions, machine, seconds, cells done and all.
+
+    Raises
+    ------
+    ResultsError
+        If nothing is recorded, or the file is damaged.
+    """
+    path = (folder or FOLDER) / f"{name}.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ResultsError(f"There are no recorded results for {name!r}: make results STUDIES={name}") from None
+    except ValueError as error:
+        raise ResultsError(f"{path.name} is damaged ({error}). {RESTORE}") from None
+
+
+def recorded(study: Study, *, folder: Path | None = None) -> dict[tuple[Value, ...], dict[str, float]]:
+    """Metrics of the recorded cells of a study, by the values of the parameters in the grid's order.
+
+    Empty if nothing is recorded, or only another version.
+
+    Raises
+    ------
+    ResultsError
+        If the file does not fit the study's grid.
+    """
+    try:
+        frame, known = load(study.name, folder=folder), facts(study.name, folder=folder)
+    except ResultsError as error:
+        if "no recorded results" in str(error):
+            return {}
+        raise
+    if known.get("version") != study.version:
+        return {}
+    missing = [name for name in study.grid if name not in frame.columns]
+    if missing:
+        raise ResultsError(f"{study.name}.csv has no column {', '.join(missing)}: it belongs to another grid.")
+    metrics = [name for name in frame.columns if name not in study.grid]
+    found = {}
+    for row in frame.astype({name: str for name in study.grid}).to_dict("records"):
+        try:
+            key = tuple(study.read(name, row[name]) for name in study.grid)
+        except KeyError:
+            continue  # a value that the grid no longer holds
+        found[key] = {name: row[name] for name in metrics if not _missing(row[name])}
+    return found
+
+
+def run_study(
+    study: Study,
+    *,
+    storage: str | None = None,
+    folder: Path | None = None,
+    workers: int = 1,
+    limit: int | None = None,
+    command: str = "make results",
+) -> list[dict[str, Value]]:
+    """Run what is missing of a study; returns the cells that failed for good.
+
+    Recorded cells are taken over, not run again. A killed run goes on where it was: start it again. A cell that fails is
+    tried three times; the others go on meanwhile.
+
+    Parameters
+    ----------
+    study : Study
+    storage : str, optional
+        Database URL that several machines share; by default a file in the cache folder.
+    folder : Path, optional
+        For the results; the book's by default, which only a checkout of the repository may change.
+    workers : int
+        Processes on this machine, one torch thread each.
+    limit : int, optional
+        Run at most so many cells now.
+
+    Raises
+    ------
+    ValueError
+        For fewer than one worker, or an empty grid.
+    ResultsError
+        Before anything is computed, if the results could not be written.
+    """
+    if workers < 1:
+        raise ValueError(f"workers={workers}: one process or more.")
+    if not study.grid or not all(len(values) for values in study.grid.values()):
+        raise ValueError(f"{study.name}: every parameter of the grid needs at least one value.")
+    folder = _writable(folder)
+    before = recorded(study, folder=folder)
+    url = storage or _default_storage(study)
+    opened = _open(url)
+    seeds = study.grid.get("seed", (None,))
+    handles = [_handle(study, opened, seed) for seed in seeds]
+    for handle in handles:
+        _forget_the_dead(handle, shared=storage is not None)
+    everything = len(study.cells())
+    bar = runtime.progress(iter(int, 1), total=everything, what=study.name)
+    jobs = (study, url, before, limit)
+
+    saved = [0.0]
+
+    def save(at_once: bool = False) -> None:
+        if time.monotonic() - saved[0] < SAVE_EVERY and not at_once:
+            return
+        saved[0] = time.monotonic()
+        rows = dict(before)
+        for handle in handles:
+            rows |= {_key(study, trial): trial.user_attrs["metrics"] for trial in _finished(handle)}
+        _write(study, rows, folder, command)
+        if hasattr(bar, "refresh"):
+            bar.n = len(rows)
+            bar.refresh()
+
+    if workers == 1:
+        _work(*jobs, after=save)
+    else:
+        context = multiprocessing.get_context("spawn")
+        with _one_thread():
+            share = None if limit is None else math.ceil(limit / workers)
+            crew = [context.Process(target=_work, args=(study, url, before, share)) for _ in range(workers)]
+            for process in crew:
+                process.start()
+        try:
+            while any(process.is_alive() for process in crew):
+                crew[0].join(2)
+                time.sleep(0.2)
+                save()
+        finally:
+            for process in crew:
+                process.terminate() if process.is_alive() else None
+                process.join()
+    save(at_once=True)
+    if hasattr(bar, "close"):
+        bar.close()
+    return [cell for handle in handles for cell in _failed_for_good(study, handle)]
+
+
+# ---- Optuna ----------------------------------------------------------------------------------------------------------
+
+
+def _default_storage(study: Study) -> str:
+    path = runtime.current().cache_dir / "studies" / f"{study.name}.journal"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return str(path)
+
+
+def _open(url: str) -> BaseStorage:
+    if "://" in url:
+        return RDBStorage(url, heartbeat_interval=60, grace_period=300)
+    return JournalStorage(JournalFileBackend(url))
+
+
+def _handle(study: Study, storage: BaseStorage, seed: Value | None) -> optuna.Study:
+    """One Optuna study for each seed, so that a grid that is not finished is balanced."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = {name: list(values) for name, values in study.grid.items() if name != "seed"} or {"seed": [seed]}
+    handle = optuna.create_study(
+        study_name=f"{study.name}-v{study.version}-seed{seed}",
+        storage=storage,
+        sampler=optuna.samplers.GridSampler(space, seed=0),
+        load_if_exists=True,
+    )
+    handle.seed = seed  # type: ignore[attr-defined]
+    handle.space = space  # type: ignore[attr-defined]
+    return handle
+
+
+def _forget_the_dead(handle: optuna.Study, shared: bool) -> None:
+    """Trials that a killed process left running count as failed, and are tried again."""
+    if shared:
+        fail_stale_trials(handle)
+        return
+    for trial in handle.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        handle.tell(trial.number, state=TrialState.FAIL)
+
+
+def _finished(handle: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return handle.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _key(study: Study, trial: optuna.trial.FrozenTrial) -> tuple[Value, ...]:
+    values = trial.user_attrs["cell"]
+    return tuple(study.read(name, str(values[name])) for name in study.grid)
+
+
+def _unsettled(handle: optuna.Study) -> list[dict[str, Value]]:
+    """Failed cells with attempts left that nobody is working on."""
+    trials = handle.get_trials(deepcopy=False)
+    tried: dict[tuple, list[TrialState]] = {}
+    for trial in trials:
+        params = trial.params or trial.system_attrs.get("fixed_params", {})
+        tried.setdefault(tuple(params.get(name) for name in handle.space), []).append(trial.state)
+    busy = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
+    return [
+        dict(zip(handle.space, key, strict=True))
+        for key, states in tried.items()
+        if None not in key and not any(state in busy for state in states) and len(states) < ATTEMPTS
+    ]
+
+
+def _failed_for_good(study: Study, handle: optuna.Study) -> list[dict[str, Value]]:
+    done = {tuple(trial.params[name] for name in handle.space) for trial in _finished(handle)}
+    counts: dict[tuple, int] = {}
+    for trial in handle.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
+        key = tuple(trial.params.get(name) for name in handle.space)
+        counts[key] = counts.get(key, 0) + 1
+    return [
+        dict(zip(handle.space, key, strict=True)) | ({} if handle.seed is None else {"seed": handle.seed})
+        for key, count in counts.items()
+        if key not in done and count >= ATTEMPTS and None not in key
+    ]
+
+
+def _work(
+    study: Study,
+    url: str,
+    before: Mapping[tuple, Mapping[str, float]],
+    limit: int | None,
+    after: Callable[[], object] = lambda: None,
+) -> None:
+    """One worker: takes cells until none is left (or the limit is reached)."""
+    storage, left = _open(url), [limit if limit is not None else math.inf]
+
+    for seed in study.grid.get("seed", (None,)):
+        handle = _handle(study, storage, seed)
+
+        def objective(trial: optuna.Trial, handle: optuna.Study = handle) -> float:
+            cell = {name: trial.suggest_categorical(name, values) for name, values in handle.space.items()}
+            if handle.seed is not None:
+                cell["seed"] = handle.seed
+            trial.set_user_attr("cell", {name: str(value) for name, value in cell.items()})
+            known = before.get(tuple(cell[name] for name in study.grid))
+            if known is None:
+                left[0] -= 1
+                known = _run_cell(study, cell)
+            trial.set_user_attr("metrics", dict(known))
+            return 0.0
+
+        def told(running: optuna.Study, _trial: optuna.trial.FrozenTrial) -> None:
+            after()
+            if left[0] <= 0:
+                running.stop()
+
+        while left[0] > 0 and not handle.sampler.is_exhausted(handle):
+            handle.optimize(objective, callbacks=[told], catch=(Exception,))
+        while left[0] > 0 and (again := _unsettled(handle)):
+            handle.enqueue_trial(again[0])
+            handle.optimize(objective, n_trials=1, callbacks=[told], catch=(Exception,))
+
+
+def _run_cell(study: Study, cell: dict[str, Value]) -> dict[str, float]:
+    start = time.perf_counter()
+    try:
+        found = {name: float(value) for name, value in study.cell(**cell).items()}
+    except Exception:
+        words = ", ".join(f"{name}={value}" for name, value in cell.items())
+        print(f"{study.name} ({words}) failed:\n{traceback.format_exc(limit=-3)}", file=sys.stderr)
+        raise
+    return found | {"seconds": round(time.perf_counter() - start, 2)}
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    names = ("TL_THREADS", "OMP_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def _checkout() -> Path | None:
+    """The root of the repository that this package lies in; None for an installed copy."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else None
+
+
+def _writable(folder: Path | None) -> Path:
+    """Where results go, after an attempt to write there."""
+    elsewhere = "name a folder of your own (--folder on the command line)"
+    if folder is None and _checkout() is None:
+        raise ResultsError(
+            f"This copy of the book is installed ({FOLDER.parents[1]}); its recorded results stay as they are. "
+            f"To add to them, clone the repository and call make results there; else {elsewhere}."
+        )
+    folder = folder or FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ResultsError(f"Nothing can be written to {folder} ({error.strerror}): {elsewhere}.") from None
+
+
+def _write(study: Study, rows: Mapping[tuple, Mapping[str, float]], folder: Path, command: str) -> None:
+    """Both files, each replaced in one step; the table in the order of the grid, so that two runs give the same file."""
+    if not rows:
+        return
+    names = list(study.grid)
+    order = {name: {value: k for k, value in enumerate(values)} for name, values in study.grid.items()}
+    keys = sorted(rows, key=lambda key: [order[name][value] for name, value in zip(names, key, strict=True)])
+    frame = pd.DataFrame([dict(zip(names, key, strict=True)) | dict(rows[key]) for key in keys])
+    frame = frame[[name for name in frame.columns if name != "seconds"] + ["seconds"]]
+    note = {
+        "study": study.name,
+        "title": study.title,
+        "version": study.version,
+        "grid": {name: list(values) for name, values in study.grid.items()},
+        "cells_done": len(rows),
+        "cells_all": len(study.cells()),
+        "seconds": round(float(frame["seconds"].sum()), 1),
+        "command": command,
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_since_commit": bool(_git("status", "--porcelain", "--", "tl_helpers", ":!tl_helpers/book/results")),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": machine(),
+        "versions": runtime.versions(),
+    }
+    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    for path, content in (
+        (folder / f"{study.name}.csv", text),
+        (folder / f"{study.name}.json", json.dumps(note, indent=1) + "\n"),
+    ):
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_text(content)
+        beside.replace(path)
+
+
+def machine() -> dict[str, str]:
+    """The processor by name, its cores and its instruction set; no name of a host."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    here = runtime.current()
+    return {
+        "processor": model,
+        "cores": str(os.cpu_count()),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "device": here.device.type,
+        "precision": str(here.precision).removeprefix("torch."),
+    }
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the checkout; nothing for an installed copy, even one within another repository."""
+    root = _checkout()
+    if root is None:
+        return ""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _missing(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -1,0 +1,32 @@
+"""All studies of the book, in the order of its chapters."""
+
+from __future__ import annotations
+
+from tl_helpers.book.results import Study
+from tl_helpers.book.studies import (
+    adaptation,
+    continual,
+    domain_streams,
+    few_shot,
+    fine_tuning,
+    forgetting,
+    meta_learning,
+    transfer,
+    zero_shot,
+)
+
+STUDIES: dict[str, Study] = {
+    study.name: study
+    for study in (
+        *fine_tuning.STUDIES,
+        *adaptation.STUDIES,
+        *transfer.STUDIES,
+        *few_shot.STUDIES,
+        *meta_learning.STUDIES,
+        *zero_shot.STUDIES,
+        *forgetting.STUDIES,
+        *continual.STUDIES,
+        *domain_streams.STUDIES,
+    )
+}
+"""All studies by name."""
