@@ -82,12 +82,7 @@ $(STAMPS)/vendor: package.json package-lock.json book/_tools/vendor.py $(INSTALL
 	$(PHASE) run vendor -- $(PY) book/_tools/vendor.py
 	@touch $@
 
-# The book's cache knows a chapter by its code cells only: forget it when the code behind them changes.
-$(STAMPS)/code: $(PACKAGE) constraints.txt | $(STAMPS)
-	rm -rf _build/.jupyter_cache
-	@touch $@
-
-$(STAMPS)/execute: $(NOTEBOOKS) $(STAMPS)/code book/_tools/execute.py $(INSTALLED) | $(STAMPS)
+$(STAMPS)/execute: $(NOTEBOOKS) $(PACKAGE) constraints.txt book/_tools/execute.py $(INSTALLED) | $(STAMPS)
 	$(OFFLINE) $(PHASE) run execute -- $(PY) book/_tools/execute.py --jobs $(JOBS)
 	@touch $@
 
@@ -100,12 +95,12 @@ $(STAMPS)/lint: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml $(INSTAL
 	@touch $@
 
 $(STAMPS)/unit: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml environment.yml package-lock.json $(INSTALLED) | $(STAMPS)
-	$(OFFLINE) $(PHASE) run unit -- $(PY) -m pytest $(wildcard $(RUN_TESTS)) -n $(JOBS) --durations=20
+	$(OFFLINE):$(CURDIR)/book/_tools $(PHASE) run unit -- $(PY) -m pytest -p passed $(wildcard $(RUN_TESTS)) -n $(JOBS) --durations=20
 	@touch $@
 
 # Every chapter computes everything anew, and what it showed is kept for the book. Beside them, one chapter on one
 # emulated machine, chosen by the commit.
-$(STAMPS)/chapters: $(NOTEBOOKS) $(STAMPS)/code book/_tools/keep.py book/_tools/elsewhere.py $(INSTALLED) | $(STAMPS)
+$(STAMPS)/chapters: $(NOTEBOOKS) $(PACKAGE) constraints.txt book/_tools/keep.py book/_tools/elsewhere.py $(INSTALLED) | $(STAMPS)
 	$(OFFLINE):$(CURDIR)/book/_tools TL_FRESH=1 $(PHASE) run chapters -- $(PY) -m pytest -p keep --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=20 tests/elsewhere notebooks
 	@touch $@
 

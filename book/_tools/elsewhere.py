@@ -26,6 +26,7 @@ import torch
 from execute import ROOT, read
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from reach import reach
 
 from tl_helpers import ledger, runtime
 
@@ -91,18 +92,6 @@ def chapters() -> list[Path]:
     return sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 
-def code_of(path: Path) -> str:
-    """Names a chapter's code cells and the package: what was tried with other code is tried again."""
-    digest = hashlib.sha256()
-    for cell in read(path).cells:
-        if cell.cell_type == "code":
-            digest.update(cell.source.encode())
-    for file in sorted((ROOT / "tl_helpers").rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def book() -> ledger.Ledger:
     """The file of outcomes: append-only, so that a killed process damages none before it."""
     return ledger.Ledger(FOLDER / "outcomes.jsonl")
@@ -135,6 +124,7 @@ async def run(path: Path, machine: Machine, slots: asyncio.Semaphore) -> Outcome
         for _ in range(machine.threads):
             await slots.acquire()
     print(f"executing {path.stem} on {machine.name}", flush=True)
+    code = reach(path)
     start, error = time.monotonic(), ""
     client = NotebookClient(
         read(path),
@@ -156,7 +146,7 @@ async def run(path: Path, machine: Machine, slots: asyncio.Semaphore) -> Outcome
     outcome = Outcome(
         chapter=path.stem,
         machine=machine.name,
-        code=code_of(path),
+        code=code,
         executed=not error,
         held=sum(claim["held"] for claim in claims),
         claims=len(claims),
@@ -194,7 +184,7 @@ def usable(machine: Machine) -> str:
 def picked() -> tuple[Path, Machine]:
     """One chapter and one machine that differs from this one, chosen by the commit."""
     asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    name = asked.stdout.strip() or "".join(code_of(path) for path in chapters())  # a copy without git
+    name = asked.stdout.strip() or "".join(reach(path) for path in chapters())  # a copy without git
     number = int(hashlib.sha256(name.encode()).hexdigest(), 16)
     avx2, sse41 = MACHINES[:2]
     choices = [(path, sse41) for path in chapters() if path.stem[:2] in QUICK]
@@ -212,7 +202,7 @@ def table(paths: list[Path], machines: list[Machine]) -> str:
         cells = []
         for machine in machines:
             outcome = found.get((path.stem, machine.name))
-            old = "" if outcome is None or outcome.code == code_of(path) else " *"
+            old = "" if outcome is None or outcome.code == reach(path) else " *"
             cells.append("not run" if outcome is None else f"{outcome}{old}")
         lines.append(f"| {path.stem} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -225,7 +215,7 @@ async def run_all(pairs: list[tuple[Path, Machine]], jobs: int) -> list[Outcome]
 
     def is_known(path: Path, machine: Machine) -> bool:
         outcome = found.get((path.stem, machine.name))
-        return outcome is not None and outcome.executed and outcome.code == code_of(path)
+        return outcome is not None and outcome.executed and outcome.code == reach(path)
 
     todo = [pair for pair in pairs if not is_known(*pair)]
     print(f"{len(pairs) - len(todo)} of {len(pairs)} are known, {len(todo)} to execute", flush=True)

@@ -2,7 +2,7 @@
 
     python book/_tools/execute.py [--jobs 2] [--timeout 1500] [notebooks/NN_name.ipynb ...]
 
-A notebook whose code cells are unchanged since its last execution is not run again. A failing notebook does not stop
+A notebook is not run again while nothing that it reaches has changed (see reach.py). A failing notebook does not stop
 the others; its traceback is printed at the end and the exit code is 1. Kernels start in notebooks/, with one thread
 each.
 """
@@ -21,6 +21,7 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from reach import reach
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "_build" / ".jupyter_cache"
@@ -31,27 +32,39 @@ def read(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
-def is_cached(cache: JupyterCacheAbstract, path: Path) -> bool:
-    """Whether the cache holds an execution of exactly these code cells."""
+def is_cached(cache: JupyterCacheAbstract, path: Path, *, anew: bool = False) -> bool:
+    """Whether the cache holds an execution of exactly these code cells, over code and data as they are now.
+
+    With `anew`, only one that took no stored run (``TL_FRESH=1``) counts. One over other code is forgotten: the book build,
+    which looks at the cells alone, would show it.
+    """
     try:
-        cache.match_cache_notebook(read(path))
+        record = cache.match_cache_notebook(read(path))
     except KeyError:
         return False
-    return True
+    if record.data.get("reach") != reach(path):
+        cache.remove_cache(record.pk)
+        return False
+    return bool(record.data.get("anew")) or not anew
 
 
 def store(
-    notebook: nbformat.NotebookNode, path: Path, seconds: float, cache: JupyterCacheAbstract | None = None
+    notebook: nbformat.NotebookNode,
+    path: Path,
+    seconds: float,
+    reached: str,
+    cache: JupyterCacheAbstract | None = None,
 ) -> None:
-    """Put an executed notebook into the cache, under its code cells."""
-    bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
+    """Put an executed notebook into the cache, under its code cells; `reached` is what it reached when it began."""
+    data = {"execution_seconds": seconds, "reach": reached, "anew": os.environ.get("TL_FRESH") == "1"}
+    bundle = CacheBundleIn(notebook, str(path), data=data)
     (cache or get_cache(CACHE)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
 async def execute(path: Path, cache: JupyterCacheAbstract, slots: asyncio.Semaphore, timeout: int) -> str | None:
     """Run one notebook and store it; return the text of its error, or None."""
     async with slots:
-        notebook, start = read(path), time.monotonic()
+        notebook, reached, start = read(path), reach(path), time.monotonic()
         print(f"executing {path.name}", flush=True)
         client = NotebookClient(
             notebook,
@@ -67,7 +80,7 @@ async def execute(path: Path, cache: JupyterCacheAbstract, slots: asyncio.Semaph
             print(f"FAILED    {path.name}", flush=True)
             return f"{'=' * 30} {path.name} {'=' * 30}\n{error}"
         seconds = time.monotonic() - start
-        store(notebook, path, seconds, cache)
+        store(notebook, path, seconds, reached, cache)
         print(f"executed  {path.name} in {seconds:.1f} s", flush=True)
         return None
 

@@ -4,7 +4,8 @@
 
 nbval hears everything that a chapter's kernel says, and drops all but the outputs that it compares. Here nbclient, which
 `execute.py` uses, listens as well and makes of it what it always does: outputs, and the state of the widgets. A chapter
-is kept when its last cell has passed; of one that fails nothing is kept.
+is kept when its last cell has passed; of one that fails nothing is kept. One that is there already, computed anew over code
+and data as they are now, is left out.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from pathlib import Path
 import execute
 import pytest
 from filelock import FileLock
+from jupyter_cache import get_cache
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete
 from nbval.plugin import IPyNbCell, IPyNbFile
+from reach import reach
 
 LISTENER = pytest.StashKey["Listener"]()
 
@@ -39,7 +42,7 @@ class Listener:
 
     def __init__(self, file: IPyNbFile) -> None:
         self.path = Path(file.path)
-        self.notebook = execute.read(self.path)
+        self.notebook, self.reached = execute.read(self.path), reach(self.path)
         self.cells = [(place, cell) for place, cell in enumerate(self.notebook.cells) if cell.cell_type == "code"]
         for _, cell in self.cells:
             cell.outputs, cell.execution_count = [], None
@@ -74,7 +77,26 @@ class Listener:
         self.client.set_widgets_metadata()
         execute.CACHE.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(execute.CACHE.with_suffix(".lock")):
-            execute.store(self.notebook, self.path, time.monotonic() - self.start)
+            execute.store(self.notebook, self.path, time.monotonic() - self.start, self.reached)
+
+
+def is_done(path: Path) -> bool:
+    """Whether a chapter need not run: asked by each worker before anything has run, so that all agree."""
+    if not execute.CACHE.exists():
+        return False
+    with FileLock(execute.CACHE.with_suffix(".lock")):
+        return execute.is_cached(get_cache(execute.CACHE), path, anew=True)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what is done."""
+    return True if collection_path.suffix == ".ipynb" and is_done(collection_path) else None
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is left out."""
+    chapters = [path for folder in config.args for path in sorted(Path(folder).glob("*.ipynb"))]
+    return [f"keep: {path.name} is done; nothing that it reaches has changed" for path in chapters if is_done(path)]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -89,8 +89,14 @@ def test_chapters_run_in_their_folder_and_only_once(tmp_path, monkeypatch, capsy
     capsys.readouterr()
     assert asyncio.run(execute.execute_all([path], jobs=2, timeout=600)) == []
     assert "1 of 1 chapters are in the cache" in capsys.readouterr().out
+    cache = execute.get_cache(execute.CACHE)
+    assert not execute.is_cached(cache, path, anew=True)  # it could have taken a stored run
+    monkeypatch.setattr(execute, "reach", lambda path: "something else")
+    assert not execute.is_cached(cache, path)
+    monkeypatch.undo()
+    assert not execute.is_cached(cache, path)  # forgotten, or the book build would show it
     write_notebook(path, "2 + 2")
-    assert not execute.is_cached(execute.get_cache(execute.CACHE), path)
+    assert not execute.is_cached(cache, path)
 
 
 @pytest.mark.slow
@@ -140,17 +146,15 @@ def test_what_nbval_executes_is_kept_for_the_book_as_if_it_had_been_executed_for
     )
     path = write_notebook(tmp_path / "a.ipynb", *sources)
     bad = write_notebook(tmp_path / "bad.ipynb", "1 / 0", "2")
-    tools = Path(execute.__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", KEEPING, str(tmp_path / "kept"), str(path), str(bad)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tools), os.environ.get("PYTHONPATH", "")])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    tools = os.pathsep.join([str(Path(execute.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", KEEPING, str(tmp_path / "kept"), str(tmp_path)]
+    settings = {"cwd": tmp_path, "capture_output": True, "text": True, "check": False}
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": tools, "TL_FRESH": "1"}, **settings)
     assert done.returncode == 1, done.stdout + done.stderr  # the bad one
     assert "1 failed, 6 passed" in done.stdout, done.stdout + done.stderr
+    again = subprocess.run(command, env={**os.environ, "PYTHONPATH": tools, "TL_FRESH": "1"}, **settings)
+    assert "a.ipynb is done; nothing that it reaches has changed" in again.stdout, again.stdout + again.stderr
+    assert "1 failed, 1 passed" in again.stdout, again.stdout + again.stderr  # of the bad one
     monkeypatch.setattr(execute, "CACHE", tmp_path / "kept")
     assert not execute.is_cached(execute.get_cache(execute.CACHE), bad)
     assert asyncio.run(execute.execute_all([path], jobs=1, timeout=600)) == []
