@@ -1,5 +1,6 @@
 """Every unit test has a cache folder of its own, one thread, and no progress bars."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,13 @@ def plain_settings(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def settings_of_larger_fixtures(tmp_path_factory):
-    """What a module's fixture reads and stores, before `own_cache` of the first test that asks for it."""
+def common_cache(tmp_path_factory):
+    """Where a module's fixture reads and stores, before `own_cache` of the first test that asks for it; cold at first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "common-cache"  # of all workers
     with pytest.MonkeyPatch.context() as monkeypatch:
-        plain_settings(monkeypatch, tmp_path_factory.mktemp("shared") / "cache")
-        yield
+        plain_settings(monkeypatch, folder)
+        yield folder
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +43,15 @@ def own_cache(tmp_path, monkeypatch):
     plain_settings(monkeypatch, tmp_path / "cache")
     yield tmp_path / "cache"
     runtime.current.cache_clear()
+
+
+@pytest.fixture
+def decoded_once(own_cache, common_cache):
+    """For tests that are about what is in the images: those of the packaged tasks are decoded once for all of them."""
+    images = common_cache / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    own_cache.mkdir(exist_ok=True)
+    (own_cache / "images").symlink_to(images)
 
 
 def stripes(n: int = 64, size: int = 28, seed: int = 0, classes: int = 2, name: str = "stripes/train") -> Samples:

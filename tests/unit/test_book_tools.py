@@ -356,7 +356,7 @@ def test_the_commit_chooses_a_machine_that_this_one_is_not(two_chapters, monkeyp
 def test_bfloat16_is_left_out_where_it_would_be_emulated(monkeypatch):
     machine = next(machine for machine in elsewhere.MACHINES if machine.name == "bfloat16")
     for has, said in ((True, ""), (False, "no bfloat16")):
-        monkeypatch.setattr(elsewhere.runtime, "has_bfloat16", lambda answer=has: answer)
+        monkeypatch.setattr(elsewhere.runtime, "has_bfloat16", lambda device, answer=has: answer)
         assert said in elsewhere.usable(machine)
         assert bool(elsewhere.usable(machine)) is not has
 

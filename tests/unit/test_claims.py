@@ -17,8 +17,8 @@ from tl_helpers.book.claims import (
     check_same,
     check_true,
     compare,
-    interval,
 )
+from tl_helpers.stats import interval
 
 values = st.lists(st.floats(-100, 100), min_size=2, max_size=9)
 

@@ -38,6 +38,7 @@ def image_folder(home, counts, size=12):
     return home
 
 
+@pytest.mark.usefixtures("decoded_once")
 @pytest.mark.parametrize(
     ("name", "total", "classes", "shape"),
     [
@@ -358,6 +359,7 @@ def test_packaged_names():
     assert set(PACKAGED) == images | {"tweets", "film", "product", "editorial"}
 
 
+@pytest.mark.usefixtures("decoded_once")
 def test_printed_digits_are_the_same_data_whatever_the_split_and_share_no_font():
     first, other = load_task("fonts", seed=0), load_task("fonts", seed=1)
     assert torch.equal(first.all_samples().pixels, other.all_samples().pixels)

@@ -17,6 +17,8 @@ from tl_helpers.continual import Experience, NearestMean, Stream, StreamingLDA, 
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier, load_backbone
 
+pytestmark = pytest.mark.usefixtures("decoded_once")
+
 CLASSES = ("a", "b", "c", "d", "e", "f")
 
 

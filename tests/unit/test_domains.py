@@ -11,6 +11,8 @@ from tl_helpers import adaptation, features
 from tl_helpers.data import DomainPair, TargetLabelsError, TaskError, Unlabelled, load_task, without_labels
 from tl_helpers.training import Recipe, evaluate, fit
 
+pytestmark = pytest.mark.usefixtures("decoded_once")
+
 
 @pytest.fixture(scope="module")
 def pair() -> DomainPair:

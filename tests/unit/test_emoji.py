@@ -7,6 +7,8 @@ import pytest
 
 from tl_helpers.data import TaskError, emoji, load_task
 
+pytestmark = pytest.mark.usefixtures("decoded_once")
+
 
 @pytest.fixture(scope="module")
 def tasks():

@@ -12,6 +12,8 @@ from tl_helpers.book.studies import forgetting
 from tl_helpers.continual import KeepAnswers, between, distillation_loss, drawn_imagenet
 from tl_helpers.training import Recipe, fit
 
+pytestmark = pytest.mark.usefixtures("decoded_once")
+
 RECIPE = Recipe(epochs=3, batch_size=8, lr=1e-2, weight_decay=0.0)
 
 

@@ -11,6 +11,8 @@ import torch
 
 from tl_helpers.data import MetaTask, Samples, TaskError, glyphs, load_meta_task
 
+pytestmark = pytest.mark.usefixtures("decoded_once")
+
 
 @pytest.fixture(scope="module")
 def task() -> MetaTask:

@@ -250,6 +250,7 @@ def test_what_python_keeps_on_a_class_later_is_no_part_of_its_name(load):
     assert code_name(kind) != before  # a method that has such a name is code
 
 
+@pytest.mark.slow
 def test_names_are_the_same_in_every_process():
     """Whatever the order of sets and whatever was imported before."""
     code = (

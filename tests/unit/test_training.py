@@ -1,14 +1,17 @@
 """tl_helpers.training: learns, repeats bit for bit, resumes after a kill, refuses nonsense."""
 
+import contextlib
 import dataclasses
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 from pathlib import Path
 
@@ -190,6 +193,54 @@ def test_killed_and_restarted_ends_with_the_same_bits(own_cache, stop, keep):
     assert [e["train_loss"] for e in rerun.history] == [e["train_loss"] for e in run.history]
     assert rerun.metrics == run.metrics
     assert not list((own_cache / "checkpoints").glob("*.tlc"))
+
+
+KILLS = 10
+LONG = Recipe(epochs=12, lr=3e-3, batch_size=16, augment="flips", freeze_depth=1, keep="best")
+
+
+def train_and_tell(store, steps, result):
+    """In a process of its own: train, telling each step, and send the weights."""
+    os.environ |= {"TL_CACHE": str(store), "TL_THREADS": "1"}
+    runtime.current.cache_clear()
+    checkpoint.EVERY = 0.0
+    model = small_model(dropout=0.3)
+    fit(model, TRAIN, VALIDATION, LONG, seed=3, on_step=lambda step: steps.send(step["step"] + 4 * step["epoch"] - 4))
+    steps.close()
+    result.send({name: tensor.numpy() for name, tensor in model.state_dict().items()})
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_no_bit(own_cache):
+    """Each process is killed some steps and some microseconds after the one before was: between steps, while the
+    checkpoint is written, while the result is."""
+    whole = small_model(dropout=0.3)
+    run = fit(whole, TRAIN, VALIDATION, LONG, seed=3)
+    cache.shared("runs").drop(run.key)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    random = np.random.default_rng()
+    begun = []
+    for kill in range(KILLS + 1):
+        heard, tells = context.Pipe(duplex=False)
+        got, gives = context.Pipe(duplex=False)
+        process = context.Process(target=train_and_tell, args=(own_cache, tells, gives))
+        process.start()
+        tells.close()
+        gives.close()
+        left = int(random.integers(1, 9)) if kill < KILLS else -1
+        with contextlib.suppress(EOFError):  # it has come to its end, or to that of a stored run
+            begun.append(heard.recv())
+            while left := left - 1:
+                heard.recv()
+        if kill < KILLS:
+            time.sleep(random.uniform(0, 0.02))
+            process.kill()
+        else:
+            resumed = got.recv()
+        process.join()
+    assert any(step > 1 for step in begun)  # some did go on
+    assert all(np.array_equal(resumed[name], tensor.numpy()) for name, tensor in whole.state_dict().items())
 
 
 def test_interrupt_is_noted_and_the_next_run_goes_on(monkeypatch):

@@ -17,6 +17,8 @@ from tl_helpers.data import Samples
 from tl_helpers.data.text import encode_texts
 from tl_helpers.models import load_imagenet_classifier
 
+pytestmark = pytest.mark.usefixtures("decoded_once")
+
 
 def cloud(n: int, d: int = 5, *, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, d))
