@@ -3,14 +3,8 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
-
-from tl_helpers import runtime
-from tl_helpers.data import Samples
-from tl_helpers.models import Classifier, load_backbone
 
 # Nothing depends on a clock or on an earlier run: no deadlines, and the same examples each time. To search for others:
 # pytest --hypothesis-profile=default --hypothesis-seed=random
@@ -20,6 +14,8 @@ settings.load_profile("book")
 
 def plain_settings(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """Not what the reader of this machine has set or stored."""
+    from tl_helpers import runtime  # here: the process that hands out tests to others needs no torch
+
     for name, value in {"TL_CACHE": str(cache), "TL_THREADS": "1", "TL_DEVICE": "cpu", "TL_PROGRESS": "0"}.items():
         monkeypatch.setenv(name, value)
     for name in ("TL_PRECISION", "TL_FRESH", "TL_ONLINE"):
@@ -40,6 +36,8 @@ def common_cache(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     """A fresh runtime on a cold cache."""
+    from tl_helpers import runtime
+
     plain_settings(monkeypatch, tmp_path / "cache")
     yield tmp_path / "cache"
     runtime.current.cache_clear()
@@ -52,28 +50,3 @@ def decoded_once(own_cache, common_cache):
     images.mkdir(parents=True, exist_ok=True)
     own_cache.mkdir(exist_ok=True)
     (own_cache / "images").symlink_to(images)
-
-
-def stripes(n: int = 64, size: int = 28, seed: int = 0, classes: int = 2, name: str = "stripes/train") -> Samples:
-    """Noisy images with dark columns (class 0), dark rows (1) or neither (2): learnable in a second."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % classes
-    pixels = rng.integers(90, 166, size=(n, 1, size, size))
-    for image, label in zip(pixels, labels, strict=True):
-        start = rng.integers(0, 4)
-        if label == 0:
-            image[0, :, start::4] -= 80
-        elif label == 1:
-            image[0, start::4, :] -= 80
-    return Samples(
-        name=name,
-        pixels=torch.from_numpy(pixels.clip(0, 255).astype(np.uint8)),
-        labels=torch.from_numpy(labels),
-        classes=("columns", "rows", "neither")[:classes],
-        rows=np.arange(n),
-    )
-
-
-def small_model(classes: int = 2, seed: int = 0, dropout: float = 0.0) -> Classifier:
-    """The small digit network with random weights and a new head."""
-    return Classifier(load_backbone("digit_cnn", pretrained=False, seed=seed), classes, dropout=dropout, seed=seed)

@@ -21,7 +21,7 @@ from tl_helpers.data.views import VIEWS, view, views_of
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe, evaluate, fit
 
-from .conftest import small_model, stripes
+from .small import small_model, stripes
 
 DATA = dataclasses.replace(stripes(40), pool="stripes")
 EXACT = {"rtol": 0, "atol": 1e-5}
@@ -244,6 +244,7 @@ def test_a_prefix_in_training_mode_is_refused():
         Line(small_model().train().backbone, 1, DATA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", ["train", "frozen"])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("augment", ["none", "flips"])

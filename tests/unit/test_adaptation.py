@@ -14,7 +14,7 @@ from scipy.stats import entropy as scipy_entropy
 from sklearn.metrics.pairwise import laplacian_kernel, rbf_kernel
 from torch import nn
 
-from tests.unit.conftest import small_model, stripes
+from tests.unit.small import small_model, stripes
 from tl_helpers import adaptation
 from tl_helpers.adaptation import shift
 

@@ -184,6 +184,7 @@ def test_buffers_that_cannot_be():
 # ---- strategies -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_naive_forgets_and_replay_and_joint_do_not(blobs):
     stream = split_stream(blobs, "class")
     naive, replay, joint = (run(stream, strategy) for strategy in (Naive(), Replay(30, kind="balanced"), Joint()))
@@ -207,6 +208,7 @@ def test_told_the_task_naive_forgets_little(blobs):
     np.testing.assert_array_equal(outcome.within, outcome.matrix[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize(
     "make",
@@ -230,6 +232,7 @@ def test_every_strategy_learns_every_scenario_and_the_same_seed_gives_the_same(b
     assert one.row()["accuracy"] == pytest.approx(one.average_accuracy, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda s: EWC(s), lambda s: SI(s), lambda s: LwF(s), lambda s: L2SP(s)])
 def test_strength_nought_is_naive_bit_for_bit_and_a_great_one_holds_the_weights(blobs, make):
     stream = split_stream(blobs, "task")
@@ -270,6 +273,7 @@ def test_ewc_holds_what_mattered(blobs):
     assert strategy.importance.shape == strategy.anchors.shape == (2, len(without))
 
 
+@pytest.mark.slow
 def test_online_ewc_keeps_one_set_whatever_the_streams_length(blobs):
     stream = split_stream(blobs, "class")
     separate, online = EWC(10.0), OnlineEWC(10.0)

@@ -183,6 +183,7 @@ def test_fisher_diagonal_sample_by_sample(estimate, masked, depth):
     torch.testing.assert_close(found, want, atol=1e-9, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True])
 def test_sampled_fisher_is_right_on_average(masked):
     model, (x, labels, allowed) = tiny(), drawn(12)

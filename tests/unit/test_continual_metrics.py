@@ -209,6 +209,7 @@ def percent_right(model, samples, classes):
     return 100 * right / len(samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["test", "validation"])
 @pytest.mark.parametrize("scenario", ["class", "task"])
 def test_the_matrix_of_a_stream_learned_by_hand(blobs, scenario, split):

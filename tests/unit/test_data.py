@@ -24,7 +24,7 @@ from tl_helpers.data import (
 from tl_helpers.data import sources as data_sources
 from tl_helpers.data import task as task_module
 
-from .conftest import stripes
+from .small import stripes
 
 
 def image_folder(home, counts, size=12):
@@ -38,6 +38,7 @@ def image_folder(home, counts, size=12):
     return home
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("decoded_once")
 @pytest.mark.parametrize(
     ("name", "total", "classes", "shape"),
@@ -86,11 +87,13 @@ def test_elpv_blocks_keep_neighbours_together():
         load_task("mnist5k", split="blocks")
 
 
+@pytest.mark.slow
 def test_split_seeds_differ_and_repeat():
     assert np.array_equal(load_task("elpv", seed=1).rows("test"), load_task("elpv", seed=1).rows("test"))
     assert not np.array_equal(load_task("elpv", seed=1).rows("test"), load_task("elpv", seed=2).rows("test"))
 
 
+@pytest.mark.slow
 def test_few_labels_are_nested_and_leave_the_rest_alone():
     task = load_task("optdigits")
     small, large = task.few_labels(20, seed=1), task.few_labels(50, seed=1)
@@ -112,6 +115,7 @@ def test_only_a_domain():
         mono.only(domain="poly")
 
 
+@pytest.mark.slow
 def test_pixels_are_decoded_once(monkeypatch):
     task = load_task("optdigits")
     first = task.samples("train", 16)
@@ -136,6 +140,7 @@ def test_a_file_that_is_overwritten_is_read_again_whatever_its_time_stamp_says(t
     assert (before.pixels != after.pixels).flatten(1).any(dim=1).sum() == 1
 
 
+@pytest.mark.slow
 def test_damaged_pixel_cache_is_recomputed(own_cache):
     first = load_task("optdigits").samples("test")
     task_module._DECODED.clear()
@@ -359,6 +364,7 @@ def test_packaged_names():
     assert set(PACKAGED) == images | {"tweets", "film", "product", "editorial"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("decoded_once")
 def test_printed_digits_are_the_same_data_whatever_the_split_and_share_no_font():
     first, other = load_task("fonts", seed=0), load_task("fonts", seed=1)

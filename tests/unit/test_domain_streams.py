@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from tests.unit.conftest import stripes
+from tests.unit.small import stripes
 from tl_helpers import features
 from tl_helpers.book.studies import domain_streams as study
 from tl_helpers.book.studies.continual import RECIPE
@@ -196,6 +196,7 @@ def test_scores_are_scikit_learns_decision_function():
 # ---- streams of real domains -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_solar_cells_come_in_two_kinds():
     stream = study.stream_of("solar cells", 0)
     assert [e.name for e in stream.experiences] == ["mono", "poly"]
@@ -209,6 +210,7 @@ def test_solar_cells_come_in_two_kinds():
     assert not mono & poly
 
 
+@pytest.mark.slow
 def test_sentences_come_from_four_domains():
     stream = study.stream_of("sentiment", 0)
     assert len(stream) == 4
@@ -226,6 +228,7 @@ def test_every_strategy_of_the_studies_can_be_made(strategy):
         assert study.PLAIN[strategy]().name == strategy
 
 
+@pytest.mark.slow
 def test_a_domain_stream_of_one_domain_has_nothing_to_forget():
     from tl_helpers.data import load_task
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.conftest import small_model, stripes
+from tests.unit.small import small_model, stripes
 from tl_helpers import adaptation, features
 from tl_helpers.data import DomainPair, TargetLabelsError, TaskError, Unlabelled, load_task, without_labels
 from tl_helpers.training import Recipe, evaluate, fit
@@ -20,6 +20,7 @@ def pair() -> DomainPair:
     return DomainPair(task.only(domain="mono"), task.only(domain="poly"), size=32)
 
 
+@pytest.mark.slow
 def test_source_has_labels_and_the_target_has_not(pair):
     assert set(pair.source("train").labels.tolist()) == {0, 1}
     target = pair.target("train")
@@ -32,6 +33,7 @@ def test_source_has_labels_and_the_target_has_not(pair):
     assert held == {"name", "pixels", "classes", "rows", "pool"}
 
 
+@pytest.mark.slow
 def test_labels_are_reached_only_by_a_name_that_says_oracle(pair):
     """Every public way from a pair to labels of the target says so."""
     for name in [name for name in dir(pair) if not name.startswith("_") and name != "reversed"]:
@@ -74,6 +76,7 @@ def test_the_other_way_round(pair):
     assert len(pair.reversed().target()) == len(pair.source("train"))
 
 
+@pytest.mark.slow
 def test_pairs_that_cannot_be():
     elpv, digits = load_task("elpv"), load_task("optdigits")
     with pytest.raises(TaskError, match="other classes"):
@@ -82,6 +85,7 @@ def test_pairs_that_cannot_be():
         DomainPair(elpv, elpv)
 
 
+@pytest.mark.slow
 def test_cropping_frames_two_domains_alike():
     task = load_task("mnist5k", seed=0)
     whole, inner = task.samples("test"), task.cropped(4).samples("test")

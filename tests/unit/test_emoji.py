@@ -15,6 +15,7 @@ def tasks():
     return load_task("twemoji"), load_task("openmoji")
 
 
+@pytest.mark.slow
 def test_both_artists_drew_the_same_concepts(tasks):
     one, other = tasks
     assert one.classes == other.classes
@@ -28,6 +29,7 @@ def test_both_artists_drew_the_same_concepts(tasks):
         )  # so no concept is in one's train and the other's test
 
 
+@pytest.mark.slow
 def test_drawings_are_on_white_and_differ(tasks):
     one, other = (task.all_samples() for task in tasks)
     assert one.pixels.shape[1:] == (3, emoji.SIZE, emoji.SIZE)

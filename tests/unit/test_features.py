@@ -14,7 +14,7 @@ from tl_helpers import cache, features, runtime
 from tl_helpers.features import extract, extract_stages
 from tl_helpers.models import load_backbone
 
-from .conftest import stripes
+from .small import stripes
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_bfloat16_features_stay_close(monkeypatch):
 
 KILLED = """
     import os, signal
-    from tests.unit.conftest import stripes
+    from tests.unit.small import stripes
     from tl_helpers import features
     from tl_helpers.models import load_backbone
     prepare, calls = features.Backbone.prepare, []

@@ -264,6 +264,7 @@ def own_cache(tmp_path, monkeypatch):
     runtime.current.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["prototypical", "matching"])
 def test_episodic_training_learns_is_deterministic_and_is_remembered(kind, shapes, own_cache):
     def network():
@@ -363,6 +364,7 @@ def test_pairs_are_of_one_class_or_of_two_half_and_half(labels, count, seed):
     assert pairs == fewshot.pairs_of(labels, count=count, seed=seed)
 
 
+@pytest.mark.slow
 def test_the_sentence_encoder_has_the_weights_of_minilm():
     from tl_helpers.data.text import encode_texts
 
@@ -375,6 +377,7 @@ def test_the_sentence_encoder_has_the_weights_of_minilm():
     np.testing.assert_allclose(torch.nn.functional.normalize(mean, dim=1), theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_setfit_moves_classes_apart_and_is_deterministic():
     texts = ["good", "great", "lovely", "bad", "awful", "horrid"]
     labels = [1, 1, 1, 0, 0, 0]

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from tests.unit.conftest import small_model, stripes
+from tests.unit.small import small_model, stripes
 from tl_helpers.book.studies import forgetting
 from tl_helpers.continual import KeepAnswers, between, distillation_loss, drawn_imagenet
 from tl_helpers.training import Recipe, fit
@@ -34,6 +34,7 @@ def answers(model, head, samples):
     return head(model.eval().backbone(model.backbone.prepare(samples.pixels)))
 
 
+@pytest.mark.slow
 def test_both_artists_draw_the_same_imagenet_classes():
     (one, classes), (other, again) = drawn_imagenet("twemoji", 32), drawn_imagenet("openmoji", 32)
     assert classes == again
@@ -112,6 +113,7 @@ def test_weights_of_one_state_with_statistics_of_another():
         assert torch.equal(tensor, states[of][name]), name
 
 
+@pytest.mark.slow
 def test_what_is_rehearsed_is_not_what_is_asked():
     asked = set(forgetting.source_test()[0].rows.tolist())
     pool = forgetting.rehearsal_pool(0)

@@ -15,7 +15,7 @@ from tl_helpers.book.widgets import FreezeExplorer
 from tl_helpers.data import load_task
 from tl_helpers.training import Recipe
 
-from .conftest import small_model
+from .small import small_model
 
 RATES, LABELS = (1e-4, 1e-3, 1e-2), (20, 50, "all")
 

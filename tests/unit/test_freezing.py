@@ -7,7 +7,7 @@ from tl_helpers.freezing import FreezeViolation, assert_frozen, count_trainable,
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe, fit
 
-from .conftest import small_model, stripes
+from .small import small_model, stripes
 
 
 def steps(model, n=2, lr=0.1):
@@ -27,6 +27,7 @@ BACKBONES = [(name, depth) for name in ("digit_cnn", "digit_lenet") for depth in
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "depth"), BACKBONES)
 def test_contract_holds_for_every_backbone(name, depth):
     model = Classifier(load_backbone(name, pretrained=False), 2)

@@ -11,7 +11,7 @@ import torch
 
 from tl_helpers.data import MetaTask, Samples, TaskError, glyphs, load_meta_task
 
-pytestmark = pytest.mark.usefixtures("decoded_once")
+pytestmark = [pytest.mark.usefixtures("decoded_once"), pytest.mark.slow]  # the prints are drawn: half a minute
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,7 @@ def by_hand(model, weights, x, y, steps, rate, moves=""):
 # ---- gradients -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["MAML", "ANIL", "ridge"])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_second_order_is_what_finite_differences_say(method, steps):
@@ -148,6 +149,7 @@ def test_all_tasks_at_once_or_one_by_one(method):
     assert both[0][1] == pytest.approx(both[1][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["batch", "group"])
 @pytest.mark.parametrize("vmapped", [True, False])
 def test_second_order_through_convolutions(norm, vmapped):
@@ -244,6 +246,7 @@ def test_outputs_after_some_steps():
 # ---- learning to learn -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_learns_to_learn_sinusoids(method):
     """After a short meta-training one adapts better than from a random start; the same seed gives the same numbers."""

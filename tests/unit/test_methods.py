@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.unit.conftest import small_model, stripes
+from tests.unit.small import small_model, stripes
 from tl_helpers import cache
 from tl_helpers.adaptation import CDAN, DAN, DANN, DeepCORAL, SelfTraining, losses
 from tl_helpers.data import Unlabelled, without_labels
@@ -148,6 +148,7 @@ def test_self_training_believes_only_the_confident():
     assert align(torch.zeros(4, DIM), logits, 1, progress=0.1).item() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shifted", ["blurred", "mostly of one class"])
 def test_alignment_brings_two_shifted_domains_together(shifted):
     """Each domain is seen with its own statistics, so what is left to align is more than batch norm removes."""

@@ -8,7 +8,7 @@ import torch
 from tl_helpers.models import Classifier, WeightsError, load_backbone, load_imagenet_classifier, zoo
 from tl_helpers.models.backbone import pool
 
-from .conftest import small_model
+from .small import small_model
 
 
 @pytest.fixture(scope="module")

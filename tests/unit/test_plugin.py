@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.unit.conftest import small_model, stripes
+from tests.unit.small import small_model, stripes
 from tl_helpers import cache, runtime
 from tl_helpers.adaptation import DeepCORAL
 from tl_helpers.data import without_labels

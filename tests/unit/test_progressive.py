@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.unit.conftest import stripes
+from tests.unit.small import stripes
 from tl_helpers import freezing
 from tl_helpers.continual import Experience, Progressive, Stream, run_stream
 from tl_helpers.continual.strategies.progressive import Adapter, progressive_backbone
@@ -185,6 +185,7 @@ def test_the_books_freeze_contract_holds_for_a_new_column():
     assert {name for name in before if "earlier" not in name} == changed
 
 
+@pytest.mark.slow
 def test_a_stream_without_forgetting_and_the_same_seed_gives_the_same():
     stream = stream_of()
     recipe = dataclasses.replace(RECIPE, epochs=25)  # long enough to learn something

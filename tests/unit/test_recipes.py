@@ -15,7 +15,7 @@ from tl_helpers import freezing, ledger, training
 from tl_helpers.training import Recipe, fit, line_at, loop, range_test, rate_at
 from tl_helpers.training.range_test import _read
 
-from .conftest import small_model, stripes
+from .small import small_model, stripes
 
 TRAIN = stripes(48)
 SURE = dataclasses.replace(TRAIN, extra={"probability": np.where(np.arange(48) % 3, TRAIN.labels.numpy(), 0.5)})
@@ -130,6 +130,7 @@ def test_soft_labels_and_confidence_by_hand():
     assert float(weights.mean()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -203,6 +204,7 @@ def test_stopped_within_a_step(own_cache):
 # ---- range test ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_range_test_finds_a_rate_that_learns_and_leaves_the_model_alone():
     model = small_model()
     before = copy.deepcopy(model.state_dict())

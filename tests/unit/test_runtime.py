@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.conftest import stripes
+from tests.unit.small import stripes
 from tl_helpers import features, runtime
 from tl_helpers.models import load_backbone
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tl_helpers.similarity import linear_cka, stage_similarity
 
-from .conftest import small_model, stripes
+from .small import small_model, stripes
 
 
 def by_kernels(x, y):

@@ -54,6 +54,7 @@ def test_images_are_no_sentences():
         decode_texts(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
 
 
+@pytest.mark.slow
 def test_embeddings_are_those_of_the_reference_implementation(minilm):
     """transformers' whole BertModel with its own tokenizer, and the mean over tokens as sentence-transformers take it."""
     import transformers
@@ -99,6 +100,7 @@ def test_the_freeze_contract_holds_for_a_transformer():
     assert_frozen(model, before)
 
 
+@pytest.mark.slow
 def test_fine_tuning_a_sentence_encoder_goes_through_the_common_fit():
     task = _task()
     model = Classifier(load_backbone("minilm"), 2)
@@ -107,6 +109,7 @@ def test_fine_tuning_a_sentence_encoder_goes_through_the_common_fit():
     assert evaluate(model, task.samples("test"))["accuracy"] > 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [3, 7])
 def test_behind_any_freeze_line_training_is_what_it_is_without_the_cache(depth):
     task, trained = _task(), []
@@ -119,6 +122,7 @@ def test_behind_any_freeze_line_training_is_what_it_is_without_the_cache(depth):
     assert found[0] == pytest.approx(found[1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_domains_with_sentences_of_other_lengths_are_aligned():
     task = _task()
     target = without_labels(task.samples("test"))
@@ -150,6 +154,7 @@ def test_a_text_task_has_no_size():
         _ = load_task("optdigits").samples("train").texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("genre", sentiment.FILES)
 def test_sentiment_tasks(genre):
     task = load_task(genre)
@@ -209,6 +214,7 @@ def unfetched(tmp_path, monkeypatch):
     return tmp_path / "environment" / "share" / "tl_helpers"
 
 
+@pytest.mark.slow
 def test_fetched_into_the_environment(unfetched, own_cache):
     assert sentiment.fetch().parent == unfetched
     assert sentiment.fetch() == sentiment.archive()
@@ -216,6 +222,7 @@ def test_fetched_into_the_environment(unfetched, own_cache):
     assert len(load_task("tweets").samples("train"))
 
 
+@pytest.mark.slow
 def test_fetched_into_the_cache_where_the_environment_is_read_only(unfetched, own_cache):
     unfetched.parent.parent.mkdir()
     unfetched.parent.write_text("a file where a folder would be: nobody, not even root, writes below it")

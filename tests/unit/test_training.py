@@ -40,7 +40,7 @@ from tl_helpers.training import (
     softmax,
 )
 
-from .conftest import small_model, stripes
+from .small import small_model, stripes
 
 TRAIN = stripes(64)
 VALIDATION = stripes(32, seed=1, name="stripes/validation")
@@ -81,6 +81,7 @@ def test_it_learns():
     assert not model.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{}, {"augment": "flips"}, {"schedule": "step", "layer_decay": 0.5}])
 def test_same_seed_same_bits(change):
     recipe = dataclasses.replace(SHORT, **change)
@@ -156,7 +157,7 @@ def test_damaged_stored_run_is_computed_again(own_cache):
 
 KILLED = """
     import os, signal, sys
-    from tests.unit.conftest import small_model, stripes
+    from tests.unit.small import small_model, stripes
     from tl_helpers import training
     from tl_helpers.training import checkpoint
     checkpoint.EVERY = 0.0
@@ -290,6 +291,7 @@ def test_a_run_whose_code_cannot_be_named_is_computed_and_not_kept(own_cache):
     assert not list((own_cache / "runs").glob("*.tlc"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "during"])
 def test_a_cache_folder_that_cannot_be_used_makes_the_book_slower_and_stops_nothing(own_cache, moment, monkeypatch):
     """A file in its place, from the beginning or from the second epoch on: the same numbers, and a warning."""
@@ -339,6 +341,7 @@ def test_divergence_names_the_rate():
     assert ledger.default().records("unfinished run")[-1]["why"] == "TrainingDiverged"
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_best_epoch():
     model = small_model()
     recipe = Recipe(epochs=30, lr=1e-2, batch_size=16, schedule="constant", patience=2, keep="best")
@@ -494,7 +497,7 @@ def test_two_processes_train_together(own_cache, unfreeze):
     script.write_text(
         "import json, os, sys\n"
         "from pathlib import Path\n"
-        "from tests.unit.conftest import small_model, stripes\n"
+        "from tests.unit.small import small_model, stripes\n"
         "from tl_helpers.training import Recipe, fit\n"
         "model = small_model()\n"
         f"recipe = Recipe(epochs=6, lr=1e-2, batch_size=8, unfreeze={unfreeze!r})\n"

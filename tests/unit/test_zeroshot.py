@@ -42,6 +42,7 @@ def test_names_as_people_type_them():
     assert zeroshot.fill("a photo of a {}", ["cat"]) == ["a photo of a cat"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "says"),
     [
@@ -271,6 +272,7 @@ def test_the_head_on_features_is_the_whole_classifier():
     assert len(zeroshot.IMAGENET_NAMES) == 1000
 
 
+@pytest.mark.slow
 def test_images_behind_the_same_interface():
     samples, names = drawings(), ["goldfish", "hammer", "bicycle"]
     mapping = zeroshot.ridge_map(cloud(10, 1280), cloud(10, 384))
@@ -347,6 +349,7 @@ def test_families_join_what_differs_in_gender_direction_or_hour():
     assert len(set(found.values())) == 4
 
 
+@pytest.mark.slow
 def test_splits_share_no_family_and_are_nested():
     known = study.concepts()
     families = np.array([study.family(c, n) for c, n in zip(known.codes, known.names, strict=True)])
