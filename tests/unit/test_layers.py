@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import graphlib
 import re
 from pathlib import Path
 
 import pytest
+import reach
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "tl_helpers"
 METHODS = {"adaptation", "fewshot", "zeroshot", "continual"}
 
-
-def name_of(path: Path, root: Path = PACKAGE) -> str:
-    """Dotted name of a file, such as ``tl_helpers.data.task``."""
-    return ".".join(path.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__")
-
-
-MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def imports(path: Path) -> set[str]:
-    """Modules of this package that a file imports, also within its functions."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for name in node.names:  # a module, or a name within one
-                whole = f"{node.module}.{name.name}"
-                found.add(whole if whole in MODULES else node.module)
-        elif isinstance(node, ast.Import):
-            found.update(name.name for name in node.names)
-    return {name for name in found if name in MODULES and name != "tl_helpers"}
+MODULES = {name: path for name, path in reach.modules(ROOT).items() if name.startswith("tl_helpers")}
+GRAPH = {name: reach.direct(path, MODULES) - {"tl_helpers"} for name, path in MODULES.items()}
 
 
 def part(name: str) -> str:
@@ -46,9 +27,6 @@ def order() -> list[str]:
     return re.findall(
         r"^- \{doc\}`(\w+)`", (ROOT / "book" / "api" / "index.md").read_text(encoding="utf-8"), re.MULTILINE
     )
-
-
-GRAPH = {name: imports(path) for name, path in MODULES.items()}
 
 
 def test_the_imports_are_seen():
