@@ -524,7 +524,7 @@ def ink_on(colour: Any) -> str:
 
 
 def reliability(
-    labels: Any, probabilities: Any, *, bins: int = 10, title: str | None = None, ax: Axes | None = None
+    labels: Any, probabilities: Any, *, bins: int = 15, title: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Calibration diagram: accuracy among the samples of similar confidence, against that confidence.
 
@@ -532,8 +532,11 @@ def reliability(
     ----------
     labels : (N,) integers
     probabilities : (N, classes), or (N,) probability of class 1 in a two-class task
+    bins : int
+        Of equal width over the confidence, (0, 1].
 
-    The title names the expected calibration error (Guo et al. 2017): the mean gap, weighted by the samples in each bin.
+    The title names the expected calibration error (Guo et al. 2017): the mean gap, weighted by the samples in each bin. With
+    the same bins it is what tables name ``calibration_error``.
     """
     labels, probabilities = np.asarray(labels).ravel(), np.asarray(probabilities, dtype=float)
     if probabilities.ndim == 1:
@@ -546,7 +549,7 @@ def reliability(
         raise ValueError("probabilities lie outside 0..1: pass softmax outputs, not logits")
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    index = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(index, minlength=bins)
     used = count > 0
     mean_confidence = np.bincount(index, confidence, bins)[used] / count[used]

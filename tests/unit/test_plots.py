@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tl_helpers import plots
+from tl_helpers.training import calibration_error
 
 mpl.use("agg")
 import matplotlib.pyplot as plt  # the backend comes first
@@ -162,6 +163,18 @@ def test_a_heat_map_names_its_rows_and_leaves_what_is_missing_empty():
     assert [t.get_text() for t in ax.texts] == ["one", "three", "four"]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["c", "d"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_a_reliability_diagram_and_a_table_name_the_same_error(classes):
+    """Also where a confidence lies on the edge of a bin."""
+    rng = np.random.default_rng(classes)
+    probabilities = rng.dirichlet(np.full(classes, 0.5), size=300)
+    probabilities[:30] = np.eye(classes)[rng.integers(0, classes, 30)] * 0.6 + 0.4 / classes
+    probabilities[30:40] = np.full(classes, 1 / classes)
+    labels = rng.integers(0, classes, size=300)
+    ax = plots.reliability(labels, probabilities)
+    assert f"{100 * calibration_error(labels, probabilities):.1f} points" in ax.get_title(loc="left")
 
 
 def test_reliability_names_the_calibration_error():
