@@ -19,9 +19,14 @@ INSTALLED := $(VENV)/.installed
 PACKAGE   := $(shell find tl_helpers -type f -not -name '*.pyc')
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 BOOK      := _config.yml $(shell find book tl_lab -type f -not -name '*.pyc' -not -path 'book/_static/vendor/*')
+TOOLS     := $(wildcard book/_tools/*.py)
 LAB       := $(shell find tl_lab -type f -not -name '*.py*')
-TESTS     := $(shell find tests -type f -name '*.py')
+TESTS     := $(shell find tests -type f -not -name '*.pyc')
 RUN_TESTS := tests/unit tests/exercises tests/results tests/no_network
+
+# A stamp bears the time at which its step began, so that an edit made meanwhile is not lost.
+BEGIN = @touch $@.begun
+END   = @mv $@.begun $@
 
 # A stamp is worth nothing when what it stands for is gone.
 VENDOR_GONE := $(if $(wildcard book/_static/vendor/require.js),,gone)
@@ -79,31 +84,38 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt $(LAB)
 	@touch $@
 
 $(STAMPS)/vendor: package.json package-lock.json book/_tools/vendor.py $(INSTALLED) $(VENDOR_GONE) | $(STAMPS)
+	$(BEGIN)
 	$(PHASE) run vendor -- $(PY) book/_tools/vendor.py
-	@touch $@
+	$(END)
 
-$(STAMPS)/execute: $(NOTEBOOKS) $(PACKAGE) constraints.txt book/_tools/execute.py $(INSTALLED) | $(STAMPS)
+$(STAMPS)/execute: $(NOTEBOOKS) $(PACKAGE) $(TOOLS) constraints.txt $(INSTALLED) | $(STAMPS)
+	$(BEGIN)
 	$(OFFLINE) $(PHASE) run execute -- $(PY) book/_tools/execute.py --jobs $(JOBS)
-	@touch $@
+	$(END)
 
 $(STAMPS)/html: $(BOOK) $(STAMPS)/execute $(STAMPS)/vendor $(HTML_GONE) | $(STAMPS)
+	$(BEGIN)
 	$(OFFLINE) $(PHASE) run build -- $(BIN)/jupyter-book build . --toc book/_toc.yml --all -W -n --keep-going -q
-	@touch $@
+	$(END)
 
-$(STAMPS)/lint: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml $(INSTALLED) | $(STAMPS)
+$(STAMPS)/lint: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) $(wildcard benchmarks/*.py notebooks/ruff.toml) pyproject.toml $(INSTALLED) | $(STAMPS)
+	$(BEGIN)
 	$(PHASE) run lint -- sh -c "$(PY) -m ruff check . && $(PY) -m ruff format --check ."
-	@touch $@
+	$(END)
 
-$(STAMPS)/unit: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) pyproject.toml environment.yml package-lock.json $(INSTALLED) | $(STAMPS)
+$(STAMPS)/unit: $(PACKAGE) $(NOTEBOOKS) $(BOOK) $(TESTS) README.md pyproject.toml environment.yml package.json package-lock.json $(INSTALLED) | $(STAMPS)
+	$(BEGIN)
 	$(OFFLINE):$(CURDIR)/book/_tools $(PHASE) run unit -- $(PY) -m pytest -p passed $(wildcard $(RUN_TESTS)) -n $(JOBS) --durations=20
-	@touch $@
+	$(END)
 
 # Every chapter computes everything anew, and what it showed is kept for the book. Beside them, one chapter on one
 # emulated machine, chosen by the commit.
-$(STAMPS)/chapters: $(NOTEBOOKS) $(PACKAGE) constraints.txt book/_tools/keep.py book/_tools/elsewhere.py $(INSTALLED) | $(STAMPS)
+$(STAMPS)/chapters: $(NOTEBOOKS) $(PACKAGE) $(TOOLS) $(wildcard tests/elsewhere/*.py tests/no_network/*.py) constraints.txt $(INSTALLED) | $(STAMPS)
+	$(BEGIN)
 	$(OFFLINE):$(CURDIR)/book/_tools TL_FRESH=1 $(PHASE) run chapters -- $(PY) -m pytest -p keep --nbval-lax --nbval-current-env --nbval-cell-timeout=1500 -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=20 tests/elsewhere notebooks
-	@touch $@
+	$(END)
 
 $(STAMPS)/browser: $(STAMPS)/html $(TESTS) $(NOTEBOOKS) | $(STAMPS)
+	$(BEGIN)
 	$(OFFLINE) $(PHASE) run browser -- $(PY) -m pytest tests/book tests/install -n $(JOBS) --durations=20
-	@touch $@
+	$(END)

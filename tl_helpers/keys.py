@@ -15,10 +15,10 @@ import functools
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import itertools
 import json
 import re
+import site
 import sys
 import sysconfig
 import types
@@ -36,9 +36,13 @@ QUIET = (
 )
 """Modules of this package in which nothing changes a number: they are not followed."""
 
-_FOREIGN = tuple(
-    Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)  # versions name what lies there
+_FOREIGN = tuple(  # versions name what lies there
+    Path(folder).resolve()
+    for folder in (
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *(*site.getsitepackages(), site.getusersitepackages()),
+    )
+)
 _PACKAGE = __name__.partition(".")[0]
 _HAS_DOCSTRING = 0x4000000  # a flag of code objects, from Python 3.13 on
 _NO_DOCSTRING = ("<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
@@ -125,7 +129,8 @@ class _Walk:
 
     def visit(self, thing: object) -> None:
         """A root, or what a global name stands for."""
-        thing = inspect.unwrap(thing) if callable(thing) and hasattr(thing, "__wrapped__") else thing
+        while hasattr(thing, "__wrapped__") and not _is_wrapper_of_ours(thing):
+            thing = thing.__wrapped__
         if isinstance(thing, (types.FunctionType, type, types.ModuleType)):
             if id(thing) in self.seen:
                 return self.say("again", getattr(thing, "__qualname__", thing.__name__))
@@ -237,8 +242,14 @@ def _is_bookkeeping(name: str, value: object) -> bool:
     return False
 
 
+def _is_wrapper_of_ours(thing: object) -> bool:
+    """A function that a decorator made, which adds something of its own; `functools.wraps` gives it another's name."""
+    return isinstance(thing, types.FunctionType) and is_ours(thing.__globals__.get("__name__"))
+
+
 def _is_foreign_callable(thing: object) -> bool:
-    return callable(thing) and not is_ours(getattr(type(thing), "__module__", None))
+    """A function or class of a library; not an object with content, such as a network, that can be called."""
+    return callable(thing) and hasattr(thing, "__name__") and not is_ours(getattr(type(thing), "__module__", None))
 
 
 def _is_docstring(code: types.CodeType) -> bool:
@@ -301,7 +312,7 @@ class _Read:
         for module, name in self.imports:
             home = _imported(module)
             if home is not None:
-                found[f"import {module} {name}"] = getattr(home, name, None) if name else home
+                found[f"import {module} {name}"] = getattr(home, name, home) if name else home
         return sorted(found.items(), key=lambda item: item[0])
 
 

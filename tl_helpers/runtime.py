@@ -225,10 +225,11 @@ def _device(wanted: str | None) -> torch.device:
     have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted is None:
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if have[name]))
-    kind = wanted.split(":")[0]
-    if kind not in have:
-        raise ValueError(f"TL_DEVICE={wanted!r}: use one of {', '.join(have)}, or unset it.")
-    if not have[kind]:
+    if wanted not in have:
+        raise ValueError(
+            f"TL_DEVICE={wanted!r}: use one of {', '.join(have)}, or unset it (CUDA_VISIBLE_DEVICES chooses among GPUs)."
+        )
+    if not have[wanted]:
         usable = ", ".join(name for name, usable in have.items() if usable)
         raise ValueError(f"TL_DEVICE={wanted!r}: torch sees no such device here; usable: {usable}.")
     return torch.device(wanted)

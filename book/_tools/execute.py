@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from nbclient import NotebookClient
@@ -25,6 +27,12 @@ from reach import reach
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "_build" / ".jupyter_cache"
+
+
+def alone() -> FileLock:
+    """Only one process at a time reads or writes the cache, which knows no transactions."""
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(CACHE.with_suffix(".lock"))
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -38,14 +46,21 @@ def is_cached(cache: JupyterCacheAbstract, path: Path, *, anew: bool = False) ->
     With `anew`, only one that took no stored run (``TL_FRESH=1``) counts. One over other code is forgotten: the book build,
     which looks at the cells alone, would show it.
     """
-    try:
-        record = cache.match_cache_notebook(read(path))
-    except KeyError:
-        return False
-    if record.data.get("reach") != reach(path):
-        cache.remove_cache(record.pk)
-        return False
-    return bool(record.data.get("anew")) or not anew
+    with alone():
+        try:
+            record = cache.match_cache_notebook(read(path))
+        except KeyError:
+            return False
+        try:
+            cache.get_cache_bundle(record.pk)
+            whole = record.data.get("reach") == reach(path)
+        except (KeyError, ValueError):  # killed while it was stored: a row without a file
+            whole = False
+        if not whole:
+            with contextlib.suppress(KeyError):
+                cache.remove_cache(record.pk)
+            return False
+        return bool(record.data.get("anew")) or not anew
 
 
 def store(
@@ -58,7 +73,8 @@ def store(
     """Put an executed notebook into the cache, under its code cells; `reached` is what it reached when it began."""
     data = {"execution_seconds": seconds, "reach": reached, "anew": os.environ.get("TL_FRESH") == "1"}
     bundle = CacheBundleIn(notebook, str(path), data=data)
-    (cache or get_cache(CACHE)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    with alone():
+        (cache or get_cache(CACHE)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
 async def execute(path: Path, cache: JupyterCacheAbstract, slots: asyncio.Semaphore, timeout: int) -> str | None:
@@ -98,7 +114,7 @@ async def execute_all(paths: list[Path], jobs: int, timeout: int) -> list[str]:
     errors = [error for error in results if error]
     not_found = [path.name for path in paths if not errors and not is_cached(cache, path)]
     if not_found:
-        errors.append(f"executed, but the book build would not find it again: {', '.join(not_found)}")
+        errors.append(f"edited while it ran, so it has to run again: {', '.join(not_found)}")
     return errors
 
 

@@ -11,20 +11,19 @@ and data as they are now, is left out.
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import execute
 import pytest
-from filelock import FileLock
-from jupyter_cache import get_cache
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete
 from nbval.plugin import IPyNbCell, IPyNbFile
 from reach import reach
 
-LISTENER = pytest.StashKey["Listener"]()
+LISTENER, DONE = pytest.StashKey["Listener"](), pytest.StashKey[set[Path]]()
 
 
 class Listener:
@@ -42,7 +41,7 @@ class Listener:
 
     def __init__(self, file: IPyNbFile) -> None:
         self.path = Path(file.path)
-        self.notebook, self.reached = execute.read(self.path), reach(self.path)
+        self.notebook = copy.deepcopy(file.nb)  # what nbval runs, whatever the file holds by now
         self.cells = [(place, cell) for place, cell in enumerate(self.notebook.cells) if cell.cell_type == "code"]
         for _, cell in self.cells:
             cell.outputs, cell.execution_count = [], None
@@ -73,30 +72,45 @@ class Listener:
         return message
 
     def keep(self) -> None:
-        """Put the chapter into the cache; several workers take turns."""
+        """Put the chapter into the cache."""
         self.client.set_widgets_metadata()
-        execute.CACHE.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(execute.CACHE.with_suffix(".lock")):
-            execute.store(self.notebook, self.path, time.monotonic() - self.start, self.reached)
+        execute.store(self.notebook, self.path, time.monotonic() - self.start, REACHED[self.path])
 
 
-def is_done(path: Path) -> bool:
-    """Whether a chapter need not run: asked by each worker before anything has run, so that all agree."""
-    if not execute.CACHE.exists():
-        return False
-    with FileLock(execute.CACHE.with_suffix(".lock")):
-        return execute.is_cached(get_cache(execute.CACHE), path, anew=True)
+REACHED: dict[Path, str] = {}
+"""What each chapter reached when it was read."""
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out what is done."""
-    return True if collection_path.suffix == ".ipynb" and is_done(collection_path) else None
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that hands out the tests decides what is left out, so that all workers collect the same."""
+    if hasattr(config, "workerinput"):
+        config.stash[DONE] = {Path(name) for name in config.workerinput["done chapters"]}
+        return
+    folders = [Path(argument) for argument in config.args if Path(argument).is_dir()]
+    chapters = {path.resolve() for folder in folders for path in folder.glob("*.ipynb")}
+    cache = execute.get_cache(execute.CACHE) if execute.CACHE.exists() else None
+    config.stash[DONE] = {path for path in chapters if cache and execute.is_cached(cache, path, anew=True)}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Tell a worker of xdist."""
+    node.workerinput["done chapters"] = [str(path) for path in node.config.stash[DONE]]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what is left out."""
-    chapters = [path for folder in config.args for path in sorted(Path(folder).glob("*.ipynb"))]
-    return [f"keep: {path.name} is done; nothing that it reaches has changed" for path in chapters if is_done(path)]
+    return [f"keep: {path.name} is done; nothing that it reaches has changed" for path in sorted(config.stash[DONE])]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what is done."""
+    if collection_path.suffix != ".ipynb":
+        return None
+    if collection_path.resolve() in config.stash[DONE]:
+        return True
+    REACHED[collection_path] = reach(collection_path)
+    return None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,9 +3,9 @@
     python book/_tools/reach.py [notebooks/NN_name.ipynb tests/unit/test_x.py ...]     print the names
 
 A chapter reaches its own code cells, the files of the repository that these import (and what those import, and so on), the
-recorded results that any of them names, the scripts of the controls, and the versions of the libraries. Docstrings,
-comments and the layout of code reach nothing. A test reaches the same, from its own imports and its conftest; one that
-looks at the repository's files reaches all of them.
+recorded results that any of them names, the scripts of the controls, the versions of the libraries, and the settings that
+change what it computes. Docstrings, comments and the layout of code reach nothing. A test reaches the same, from its own
+imports and its conftest; one that looks at the repository's files reaches all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +26,9 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parents[2]
 
+SETTINGS = ("TL_DEVICE", "TL_PRECISION", "TL_THREADS", "TL_CLAIMS", "TL_ONLINE")
+"""Variables that change what a chapter computes, or whether a claim that fails stops it."""
+
 
 @dataclass(frozen=True)
 class Code:
@@ -33,8 +38,8 @@ class Code:
     ----------
     said : str
         Its syntax tree without docstrings.
-    imported : frozenset of (str, str)
-        Module and name of each import, also within functions; the name is empty where a module is imported whole.
+    imported : frozenset of (int, str, str)
+        Level, module and name of each import, also within functions; the name is empty where a module is imported whole.
     words : frozenset of str
         Its texts: a chapter names the recorded results that it reads.
     looks_around : bool
@@ -42,7 +47,7 @@ class Code:
     """
 
     said: str
-    imported: frozenset[tuple[str, str]]
+    imported: frozenset[tuple[int, str, str]]
     words: frozenset[str]
     looks_around: bool
 
@@ -59,23 +64,24 @@ def _code(path: Path, *_stamp: int) -> Code:
     if path.suffix == ".ipynb":
         cells = ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
         text = "\n".join(map(TransformerManager().transform_cell, cells))  # magic lines become calls
-    tree = ast.parse(text)
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # whoever runs it will say so
+        return Code(text, frozenset(), frozenset(), True)
     imported, words, looks_around = set(), set(), False
     for node in ast.walk(tree):
         match node:
-            case ast.ImportFrom(module=str(module), names=names, level=0):
-                imported |= {(module, name.name) for name in names}
+            case ast.ImportFrom(module=module, names=names, level=level):
+                imported |= {(level, module or "", name.name) for name in names}
             case ast.Import(names=names):
-                imported |= {(name.name, "") for name in names}
+                imported |= {(0, name.name, "") for name in names}
             case ast.Constant(value=str(word)):
                 words.add(word)
-            case ast.Name(id="__file__" | "ROOT"):
+            case ast.Name(id="__file__" | "ROOT") | ast.Attribute(attr="__file__" | "ROOT"):
                 looks_around = True
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
-            node
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [part for part in body if not _is_text(part)]
     return Code(ast.dump(tree), frozenset(imported), frozenset(words), looks_around)
 
 
@@ -94,9 +100,24 @@ def modules(root: Path) -> dict[str, Path]:
     return found
 
 
+def _is_text(statement: ast.AST) -> bool:
+    """A docstring, also that of a constant."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
 def direct(path: Path, known: Mapping[str, Path]) -> set[str]:
     """Those of the known modules that a file imports: ``from package import module`` is the module, not the package."""
-    found = {f"{module}.{name}" if f"{module}.{name}" in known else module for module, name in code(path).imported}
+    found = set()
+    for level, module, name in code(path).imported:
+        if level:
+            own = next((each for each, file in known.items() if file == path and "." in each), "")
+            parts = own.split(".") if path.name == "__init__.py" else own.split(".")[:-1]
+            module = ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
+        found.add(f"{module}.{name}" if f"{module}.{name}" in known else module)
     return found & set(known)
 
 
@@ -120,39 +141,54 @@ def reach(path: Path, root: Path | None = None) -> str:
     if notebook:  # its exercises' checks are found by their place, not by an import
         first |= {f"tl_helpers.book.exercises.ch{path.name[:2]}"} & set(known)
     names = closure(first, known)
-    sources = [code(file) for file in [*own, *(known[name] for name in names)]]
-    digest = hashlib.sha256(sys.version.encode())
-    for source in sources:
-        digest.update(source.said.encode())
-    everything = not notebook and any(code(file).looks_around for file in own)
-    for file in _tracked(root) if everything else _read_besides(sources, names, root):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    files = [*own, *(known[name] for name in names)]
+    digest = hashlib.sha256(sys.version.encode() + _installed().encode())
+    for file in files:
+        digest.update(code(file).said.encode())
+    if notebook:
+        digest.update(json.dumps([os.environ.get(name) for name in SETTINGS]).encode())
+    of_tests = [file for file in files if file.is_relative_to(root / "tests")]
+    everything = any(code(file).looks_around for file in of_tests)
+    for file in _all_files(root) if everything else _read_besides(files, names, root):
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:32]
 
 
+@functools.cache
+def _installed() -> str:
+    """Names and versions of all that is installed."""
+    return str(sorted((found.name, found.version) for found in importlib.metadata.distributions()))
+
+
 def _beside(path: Path, root: Path) -> Iterator[Path]:
-    """What a test shares with its neighbours: conftest and helpers, here and in the folders above."""
+    """What holds for a test without being imported by it."""
     for folder in path.parents:
         if not folder.is_relative_to(root / "tests"):
             return
-        yield from (file for file in sorted(folder.glob("*.py")) if not file.name.startswith("test_"))
+        yield from (file for file in (folder / "conftest.py", folder / "__init__.py") if file.exists())
 
 
-def _read_besides(sources: list[Code], names: list[str], root: Path) -> Iterator[Path]:
-    """Files that are no code: versions, recorded results, the controls' scripts."""
-    yield root / "constraints.txt"
-    words = {word for source in sources for word in source.words}
-    recorded = sorted((root / "tl_helpers" / "book" / "results").glob("*.csv"))
+def _read_besides(files: list[Path], names: list[str], root: Path) -> Iterator[Path]:
+    """Files that are no imported code: recorded results, the controls' scripts, what all tests and chapters run under."""
+    words = {word for file in files for word in code(file).words}
+    recorded = sorted((root / "tl_helpers" / "book" / "results").glob("*.*"))
     yield from (file for file in recorded if file.stem in words)
     if "tl_helpers.book.widgets" in names:
         yield from sorted((root / "tl_helpers" / "book" / "_widgets").glob("*"))
+    under = (root / "pyproject.toml", root / "tests" / "no_network" / "sitecustomize.py")
+    yield from (file for file in under if file.exists())
 
 
-def _tracked(root: Path) -> Iterator[Path]:
-    """All files of the repository; those of a copy without git, too."""
-    asked = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=False)
-    names = asked.stdout.splitlines() or [str(f) for f in sorted([*root.glob("*.*"), *root.glob("[!_.]*/**/*.*")])]
-    yield from (root / name for name in names if (root / name).is_file() and not name.endswith(".pyc"))
+@functools.cache
+def _all_files(root: Path) -> tuple[Path, ...]:
+    """All files of the repository, also those that are not added yet; of a copy without git, all that are not hidden."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")
+        found = [root / name for name in sorted(names) if name]
+    except (OSError, subprocess.CalledProcessError):
+        found = sorted([*root.glob("*.*"), *root.glob("[!_.]*/**/*.*")])
+    return tuple(file for file in found if file.is_file() and file.suffix != ".pyc")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """tl_helpers.activations: each activation is computed once, is what the prefix says, and survives damage and kills."""
 
 import dataclasses
-import functools
 import os
 import signal
 import subprocess
@@ -59,16 +58,6 @@ def test_two_backbones_of_one_name_and_different_width_do_not_share_shapes():
         torch.manual_seed(0)
         model = freezing.freeze(Classifier(adapter(width), 2), 1).eval()
         assert Line(model.backbone, 1, DATA)([0, 1]).shape[1] == width
-
-
-def test_a_line_takes_the_stages_to_the_device_in_use(monkeypatch):
-    """A model fresh from its packaged weights is on the CPU; "meta" is a device that every machine has."""
-    here = dataclasses.replace(runtime.current(), device=torch.device("meta"))
-    monkeypatch.setattr(runtime, "current", functools.lru_cache(lambda: here))
-    model = frozen(2)
-    Line(model.backbone, 2, DATA, keep=False)
-    where = [{parameter.device.type for parameter in stage.parameters()} for stage in model.backbone.stages.values()]
-    assert where == [{"meta"}, {"meta"}, {"cpu"}]
 
 
 def test_bits_do_not_depend_on_company_or_order():

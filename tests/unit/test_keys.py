@@ -220,6 +220,42 @@ def test_a_part_of_the_package_that_is_replaced_is_another_name(monkeypatch):
     assert code_name(training.loop._Loop) == before
 
 
+WRAPPED = """
+import functools, torch
+
+def times(g):
+    @functools.wraps(g)
+    def more(x):
+        return 2 * g(x)
+    return more
+
+@times
+def f(x):
+    return x + 1
+
+teacher = torch.nn.Linear(2, 2)
+
+def g(x):
+    return teacher(x)
+"""
+
+
+def test_what_a_decorator_adds_is_part_of_the_name(load):
+    text = textwrap.dedent(WRAPPED)
+    found = {code_name(load(text.replace(*change)).f) for change in (("2 *", "3 *"), ("x + 1", "x + 2"), ("", ""))}
+    assert len(found) == 3
+
+
+def test_a_network_in_a_global_counts_with_its_weights_and_what_has_no_name_is_refused(load):
+    space = load(WRAPPED)
+    before = code_name(space.g)
+    with torch.no_grad():
+        space.teacher.weight[0, 0] += 1
+    assert code_name(space.g) != before
+    with pytest.raises(Unnameable):  # its settings are not to be seen from outside
+        code_name(load(WRAPPED.replace("torch.nn.Linear(2, 2)", "functools.cmp_to_key(max)(1)")).g)
+
+
 KINDS = """
     import abc, dataclasses, enum
 

@@ -13,23 +13,30 @@ import pytest
 import reach
 
 FILES = {
-    "constraints.txt": "torch==2.14.1\n",
+    "pyproject.toml": "[tool.pytest.ini_options]\ntestpaths = ['tests']\n",
     "README.md": "Read me.\n",
     "tl_helpers/__init__.py": "",
     "tl_helpers/top.py": '"""On top."""\nfrom tl_helpers import middle\n\ndef f():\n    """F."""\n    return middle.g()\n',
     "tl_helpers/middle.py": "def g():\n    from tl_helpers.bottom import RATE\n    return RATE\n",
-    "tl_helpers/bottom.py": "RATE = 0.1  # of what\n",
+    "tl_helpers/bottom.py": 'RATE = 0.1  # of what\n"""A rate."""\n',
     "tl_helpers/other.py": "ELSE = 1\n",
     "tl_helpers/book/__init__.py": "",
     "tl_helpers/book/results/grid.csv": "depth,accuracy\n1,90\n",
+    "tl_helpers/book/results/grid.json": '{"seconds": 90}',
     "tl_helpers/book/results/unread.csv": "depth,accuracy\n1,90\n",
     "tl_helpers/book/exercises/__init__.py": "",
     "tl_helpers/book/exercises/ch01.py": "MISTAKE = 1\n",
     "tl_helpers/book/exercises/ch02.py": "MISTAKE = 1\n",
     "tests/conftest.py": "import pytest\n",
-    "tests/unit/test_top.py": "from tl_helpers import top\n\ndef test_f():\n    assert top.f() == 0.1\n",
+    "tests/__init__.py": "",
+    "tests/unit/__init__.py": "",
+    "tests/unit/small.py": "LITTLE = 0.1\n",
+    "tests/unit/test_top.py": (
+        "from tl_helpers import top\nfrom .small import LITTLE\n\ndef test_f():\n    assert top.f() == LITTLE\n"
+    ),
     "tests/unit/test_other.py": "from tl_helpers.other import ELSE\n\ndef test_else():\n    assert ELSE == 1\n",
-    "tests/unit/test_pages.py": "ROOT = __file__\n\ndef test_nothing():\n    pass\n",
+    "tests/unit/test_pages.py": "import tl_helpers\n\ndef test_nothing():\n    assert tl_helpers.__file__\n",
+    "tests/unit/test_like_pages.py": "from tests.unit.test_pages import test_nothing\n",
 }
 CHAPTER = ["%matplotlib inline\nfrom tl_helpers.top import f", "!ls", "f('grid')"]
 
@@ -65,7 +72,10 @@ EDITS = [  # file, before, after, and who has to run again
     ("tl_helpers/book/exercises/ch02.py", "1", "2", ""),
     ("notebooks/01_one.ipynb", "Words.", "Other words.", ""),
     ("notebooks/01_one.ipynb", "!ls", "!pwd", "chapter"),
-    ("constraints.txt", "2.14.1", "2.14.2", "chapter top other"),
+    ("tl_helpers/bottom.py", "A rate.", "The rate.", ""),
+    ("tl_helpers/book/results/grid.json", "90", "91", "chapter"),
+    ("pyproject.toml", "testpaths", "addopts = ''\ntestpaths", "chapter top other"),
+    ("tests/unit/small.py", "0.1", "0.10001", "top"),
     ("tests/conftest.py", "import pytest", "import pytest, os", "top other"),
     ("tests/unit/test_other.py", "== 1", "<= 1", "other"),
     ("README.md", "Read me.", "Read it.", ""),
@@ -81,11 +91,36 @@ def test_an_edit_reaches_those_whose_results_it_can_change(repository, name, bef
     }
     first = {who: reach.reach(path, repository) for who, path in files.items()}
     assert first == {who: reach.reach(path, repository) for who, path in files.items()}
-    looking = reach.reach(repository / "tests" / "unit" / "test_pages.py", repository)
+    wide = [repository / "tests" / "unit" / name for name in ("test_pages.py", "test_like_pages.py")]
+    looking = [reach.reach(path, repository) for path in wide]
     edit(repository, name, before, after)
     changed = {who for who, path in files.items() if reach.reach(path, repository) != first[who]}
     assert changed == set(again.split())
-    assert looking != reach.reach(repository / "tests" / "unit" / "test_pages.py", repository)  # it may read any file
+    assert not set(looking) & {reach.reach(path, repository) for path in wide}  # they may read any file
+
+
+def test_other_settings_and_other_versions_reach_a_chapter(repository, monkeypatch):
+    chapter = repository / "notebooks" / "01_one.ipynb"
+    found = {reach.reach(chapter, repository)}
+    monkeypatch.setenv("TL_CLAIMS", "record")
+    found.add(reach.reach(chapter, repository))
+    monkeypatch.setattr(reach, "_installed", lambda: "torch 99")
+    found.add(reach.reach(chapter, repository))
+    assert len(found) == 3
+
+
+def test_a_file_that_is_not_added_yet_and_one_that_is_no_python_yet_are_reached(repository):
+    subprocess.run(["git", "init", "-q"], cwd=repository, check=True)
+    subprocess.run(["git", "add", "README.md"], cwd=repository, check=True)
+    wide = repository / "tests" / "unit" / "test_pages.py"
+    found = {reach.reach(wide, repository)}
+    reach._all_files.cache_clear()
+    (repository / "notes é.md").write_text("new")
+    found.add(reach.reach(wide, repository))
+    (repository / "tl_helpers" / "other.py").write_text("ELSE = (")
+    found.add(reach.reach(repository / "tests" / "unit" / "test_other.py", repository))
+    assert len(found) == 3
+    reach._all_files.cache_clear()
 
 
 def run_tests(root: Path, *arguments: str) -> tuple[int, str]:
@@ -101,7 +136,7 @@ def run_tests(root: Path, *arguments: str) -> tuple[int, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
 def test_what_passed_runs_again_only_if_an_edit_reaches_it(repository, workers):
-    (repository / "pyproject.toml").write_text("[tool.pytest.ini_options]\ntestpaths = ['tests']\n")
+    (repository / "tests" / "unit" / "test_like_pages.py").unlink()
     for tool in ("reach.py", "passed.py"):
         (repository / "book" / "_tools").mkdir(parents=True, exist_ok=True)
         shutil.copy(Path(reach.__file__).parent / tool, repository / "book" / "_tools")
@@ -116,7 +151,9 @@ def test_what_passed_runs_again_only_if_an_edit_reaches_it(repository, workers):
     for _ in range(2):  # what fails is not remembered
         code, said = run_tests(repository, *everything)
         assert (code, "1 failed" in said) == (1, True), said
+    assert run_tests(repository, *everything, "-k", "nothing_such")[0] in (0, 5)  # a part is not the whole
+    code, said = run_tests(repository, *everything)
+    assert (code, "1 failed" in said) == (1, True), said
     edit(repository, "tl_helpers/other.py", "ELSE = 2", "ELSE = 1")
-    assert run_tests(repository, "tests", "-k", "nothing_such")[0] in (0, 5)  # a part is not the whole
     code, said = run_tests(repository, *everything)
     assert (code, "passed" in said, "failed" in said) == (0, True, False), said

@@ -41,6 +41,7 @@ def test_environment_is_read(monkeypatch, tmp_path):
         ("TL_THREADS", "0", "whole number"),
         ("TL_THREADS", "two", "whole number"),
         ("TL_DEVICE", "tpu", "use one of"),
+        ("TL_DEVICE", "cuda:1", "CUDA_VISIBLE_DEVICES"),
         ("TL_PRECISION", "int8", "float32 or bfloat16"),
     ],
 )

@@ -100,7 +100,8 @@ def adapt_batch_norm(model: Classifier, samples: Samples | Unlabelled) -> Classi
     """
     if len(samples) < 2:
         raise ValueError(f"{samples.name}: batch-norm statistics need two samples or more.")
-    adapted = copy.deepcopy(model).eval()
+    here = runtime.current()
+    adapted = copy.deepcopy(model).eval().to(here.device)
     norms = _norms(adapted)
     if not norms:
         raise ValueError("the model has no batch norm above its freeze line, so it has no statistics to adapt.")
@@ -110,7 +111,6 @@ def adapt_batch_norm(model: Classifier, samples: Samples | Unlabelled) -> Classi
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over batches
         nn.Module.train(norm)
-    here = runtime.current()
     batches = np.array_split(np.arange(len(samples)), max(1, round(len(samples) / BATCH)))
     with torch.no_grad():
         for batch in batches:

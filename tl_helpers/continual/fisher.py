@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from tl_helpers import runtime
 from tl_helpers.activations import Line
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
@@ -106,8 +107,9 @@ def fisher_diagonal(
 
 
 def inputs_of(model: Classifier, samples: Samples) -> Tensor:
-    """What reaches the freeze line: prepared images, or activations, (N, ...), on the model's device."""
-    device = next(model.parameters()).device
+    """What reaches the freeze line: prepared images, or activations, (N, ...), on the device in use."""
+    device = runtime.current().device
+    model.to(device)
     depth = model.backbone.frozen_depth
     if depth:
         return Line(model.backbone, depth, samples, views=1)(torch.arange(len(samples))).to(device)

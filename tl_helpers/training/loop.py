@@ -108,12 +108,14 @@ def fit(
         For a recipe that does not fit the model or the data.
     """
     _check_inputs(model, train, validation, recipe)
+    together = _processes()  # first: it settles which device is this process's
+    model.to(runtime.current().device)  # also where the run turns out to be stored
     if align is not None:
         align.check(train)
     if plugin is not None:
         if align is not None:
             raise ValueError("align and plugin both ask for a second batch in each step: use one of them.")
-        if _processes().num_processes > 1:
+        if together.num_processes > 1:
             raise ValueError("A plugin changes gradients between the steps, which works in one process only.")
         plugin.check(train)
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
@@ -171,7 +173,7 @@ def fit(
         precision=str(here.precision).removeprefix("torch."),
         threads=here.threads,
     )
-    if _processes().is_main_process:
+    if together.is_main_process:
         book.append("stopped run" if stopped else "run", **run.as_dict())
         if key and not stopped:
             _COMPUTED.add(key)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -147,7 +148,8 @@ class Retention:
                 f"{samples.name}: labels up to {int(samples.labels.max())}, but only {len(classes)} outputs to choose "
                 "among. A label is a place in the list of outputs."
             )
-        self.samples, self.head, self.classes = samples, head, None if classes is None else list(classes)
+        self.samples, self.head = samples, copy.deepcopy(head)  # its own: it moves along with the model
+        self.classes = None if classes is None else list(classes)
 
     def accuracy(self, model: Classifier) -> float:
         """The source's accuracy with the backbone as it is now, in %."""

@@ -82,7 +82,7 @@ def range_test(
         raise ValueError(f"low={low}, high={high}: use two rates with 0 < low < high.")
     if steps < 10:
         raise ValueError(f"steps={steps}: a range test needs 10 or more to show a curve.")
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(model).to(runtime.current().device)
     recipe = replace(recipe, lr=1.0, unfreeze="at_once", patience=None, keep="last")
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
     batches = max(1, len(train) // min(recipe.batch_size, len(train)))
