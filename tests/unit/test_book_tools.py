@@ -144,10 +144,12 @@ def test_what_nbval_executes_is_kept_for_the_book_as_if_it_had_been_executed_for
         "handle.update('new')\nopen('runs', 'a').write('x');",
         "1 + 1",
     )
-    path = write_notebook(tmp_path / "a.ipynb", *sources)
-    bad = write_notebook(tmp_path / "bad.ipynb", "1 / 0", "2")
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    path = write_notebook(folder / "a.ipynb", *sources)
+    bad = write_notebook(folder / "bad.ipynb", "1 / 0", "2")
     tools = os.pathsep.join([str(Path(execute.__file__).parent), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", KEEPING, str(tmp_path / "kept"), str(tmp_path)]
+    command = [sys.executable, "-c", KEEPING, str(tmp_path / "kept"), str(folder)]
     settings = {"cwd": tmp_path, "capture_output": True, "text": True, "check": False}
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": tools, "TL_FRESH": "1"}, **settings)
     assert done.returncode == 1, done.stdout + done.stderr  # the bad one
@@ -158,7 +160,7 @@ def test_what_nbval_executes_is_kept_for_the_book_as_if_it_had_been_executed_for
     monkeypatch.setattr(execute, "CACHE", tmp_path / "kept")
     assert not execute.is_cached(execute.get_cache(execute.CACHE), bad)
     assert asyncio.run(execute.execute_all([path], jobs=1, timeout=600)) == []
-    assert (tmp_path / "runs").read_text() == "x", "it was executed again for the book"
+    assert (folder / "runs").read_text() == "x", "it was executed again for the book"
     monkeypatch.setattr(execute, "CACHE", tmp_path / "executed")
     assert asyncio.run(execute.execute_all([path], jobs=1, timeout=600)) == []
     assert kept(tmp_path / "kept", path) == kept(tmp_path / "executed", path)
