@@ -126,10 +126,10 @@ def test_a_file_that_is_not_added_yet_and_one_that_is_no_python_yet_are_reached(
 def run_tests(root: Path, *arguments: str) -> tuple[int, str]:
     """pytest with the plugin, both tools lying in this repository."""
     path = os.pathsep.join([str(root / "book" / "_tools"), str(root)])
-    command = [sys.executable, "-m", "pytest", "-p", "passed", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(
-        command, cwd=root, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
-    )
+    plugins = ["-p", "xdist.plugin", "-p", "passed", "-p", "no:cacheprovider"]  # no others: they take seconds to load
+    command = [sys.executable, "-m", "pytest", *plugins, *arguments]
+    settings = {**os.environ, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=root, env=settings, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
