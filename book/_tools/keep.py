@@ -42,6 +42,7 @@ class Listener:
     def __init__(self, file: IPyNbFile) -> None:
         self.path = Path(file.path)
         self.notebook = copy.deepcopy(file.nb)  # what nbval runs, whatever the file holds by now
+        self.reached = REACHED.get(self.path) or reach(self.path)  # a file named by itself is not asked about before
         self.cells = [(place, cell) for place, cell in enumerate(self.notebook.cells) if cell.cell_type == "code"]
         for _, cell in self.cells:
             cell.outputs, cell.execution_count = [], None
@@ -74,7 +75,7 @@ class Listener:
     def keep(self) -> None:
         """Put the chapter into the cache."""
         self.client.set_widgets_metadata()
-        execute.store(self.notebook, self.path, time.monotonic() - self.start, REACHED[self.path])
+        execute.store(self.notebook, self.path, time.monotonic() - self.start, self.reached)
 
 
 REACHED: dict[Path, str] = {}

@@ -154,6 +154,10 @@ def test_what_nbval_executes_is_kept_for_the_book_as_if_it_had_been_executed_for
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": tools, "TL_FRESH": "1"}, **settings)
     assert done.returncode == 1, done.stdout + done.stderr  # the bad one
     assert "1 failed, 6 passed" in done.stdout, done.stdout + done.stderr
+    alone = [*command[:-1], str(path)]  # named by itself, it runs again, and is kept again
+    again = subprocess.run(alone, env={**os.environ, "PYTHONPATH": tools, "TL_FRESH": "1"}, **settings)
+    assert again.returncode == 0, again.stdout + again.stderr
+    (folder / "runs").write_text("x")
     again = subprocess.run(command, env={**os.environ, "PYTHONPATH": tools, "TL_FRESH": "1"}, **settings)
     assert "a.ipynb is done; nothing that it reaches has changed" in again.stdout, again.stdout + again.stderr
     assert "1 failed, 1 passed" in again.stdout, again.stdout + again.stderr  # of the bad one
