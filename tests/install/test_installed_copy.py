@@ -202,7 +202,7 @@ def test_the_one_command_keeps_the_sentences_where_the_installed_copy_finds_them
 
 def test_recording_says_that_this_is_no_checkout(installed):
     before = {path.name: path.stat().st_mtime_ns for path in (installed.packages / "tl_helpers/book/results").iterdir()}
-    done = installed.run("-m", "tl_helpers.book.results", "freeze_grid", "--workers", "1", "--limit", "1")
+    done = installed.run("-m", "tl_helpers.book.studies", "freeze_grid", "--workers", "1", "--limit", "1")
     assert done.returncode == 1
     assert "This copy of the book is installed" in done.stderr
     assert "--folder" in done.stderr
