@@ -156,8 +156,8 @@ def reach(path: Path, root: Path | None = None) -> str:
 
 @functools.cache
 def _installed() -> str:
-    """Names and versions of all that is installed."""
-    return str(sorted((found.name, found.version) for found in importlib.metadata.distributions()))
+    """Names and versions of all that is installed. Each once: on a path with the checkout, this package is found twice."""
+    return str(sorted({(found.name, found.version) for found in importlib.metadata.distributions()}))
 
 
 def _beside(path: Path, root: Path) -> Iterator[Path]:

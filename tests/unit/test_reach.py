@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -157,3 +158,20 @@ def test_what_passed_runs_again_only_if_an_edit_reaches_it(repository, workers):
     edit(repository, "tl_helpers/other.py", "ELSE = 2", "ELSE = 1")
     code, said = run_tests(repository, *everything)
     assert (code, "passed" in said, "failed" in said) == (0, True, False), said
+
+
+def test_processes_started_in_different_ways_agree(tmp_path):
+    """nbval's process has the checkout on its path and finds the package there, too; that of execute.py has not."""
+    tools, checkout = Path(reach.__file__).parent, tmp_path / "checkout"
+    mine = next(found for found in importlib.metadata.distributions() if found.name == "transfer-learning-book")
+    (checkout / "transfer_learning_book.egg-info").mkdir(parents=True)
+    (checkout / "transfer_learning_book.egg-info" / "PKG-INFO").write_text(
+        f"Metadata-Version: 2.1\nName: {mine.name}\nVersion: {mine.version}\n"
+    )
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import reach; print(reach._installed())"
+    said = {
+        subprocess.run([sys.executable, "-c", code, *path], capture_output=True, text=True, check=True).stdout
+        for path in ([str(tools)], [str(tools), str(checkout)])
+    }
+    assert len(said) == 1
+    assert mine.name in said.pop()
