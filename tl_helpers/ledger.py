@@ -44,9 +44,8 @@ class Run:
         Names code, data, configuration and seed; equal keys mean the same run.
     device, precision : str
     threads : int
-    retention : list of dict
-        What was left of a source task along the way: ``step`` (0: before the first), ``epoch`` (a fraction) and ``accuracy``
-        in %; empty unless `fit` was asked to measure it.
+    measured : list of dict
+        What watchers measured along the way, such as `tl_helpers.training.Retention`.
     reused : bool
         True where the run was read from the store instead of computed.
     """
@@ -63,7 +62,7 @@ class Run:
     device: str
     precision: str
     threads: int
-    retention: list[dict[str, float]] = field(default_factory=list)
+    measured: list[dict[str, float]] = field(default_factory=list)
     reused: bool = False
 
     def as_dict(self) -> dict:
@@ -132,7 +131,7 @@ class Ledger:
     def frame(self, kind: str = "run") -> pd.DataFrame:
         """The records of one kind as a table; nested fields become columns such as ``metrics.accuracy``."""
         records = [
-            {key: value for key, value in row.items() if key not in ("history", "retention")}
+            {key: value for key, value in row.items() if key not in ("history", "measured")}
             for row in self.records(kind)
         ]
         return pd.json_normalize(records, max_level=1)

@@ -1,5 +1,6 @@
 """Domain adaptation: measure a shift between a source and a target domain, and repair it without labels of the target."""
 
+from tl_helpers.adaptation.alignment import Alignment
 from tl_helpers.adaptation.losses import (
     certainty,
     conditioned,
@@ -32,6 +33,7 @@ __all__ = [
     "CDAN",
     "DAN",
     "DANN",
+    "Alignment",
     "DeepCORAL",
     "Discrepancy",
     "SelfTraining",

@@ -1,6 +1,6 @@
-"""The methods that train: each adds one loss to the common `fit`, as ``fit(model, ..., align=DANN(pair.target()))``.
+"""The methods that train: each adds one loss to the common `fit`, as ``fit(model, ..., method=DANN(pair.target()))``.
 
-All of them see the target's images and never its labels; `tl_helpers.training.Alignment` says what `fit` asks of them.
+All of them see the target's images and never its labels; `Alignment` says what they have in common.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tl_helpers.adaptation.alignment import Alignment
 from tl_helpers.adaptation.losses import (
     certainty,
     conditioned,
@@ -18,7 +19,6 @@ from tl_helpers.adaptation.losses import (
     reverse_gradient,
 )
 from tl_helpers.data import Unlabelled
-from tl_helpers.training import Alignment
 
 HIDDEN = 128
 """Width of the domain classifiers' two hidden layers."""

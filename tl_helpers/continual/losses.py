@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tl_helpers.training import cross_entropy
+
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0) -> Tensor:
     r"""How far the student's softened answers are from the teacher's (Hinton et al. 2015), a scalar.
@@ -35,7 +37,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0
     return temperature**2 * nn.functional.kl_div(said, wanted, reduction="batchmean", log_target=True)
 
 
-def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor) -> Tensor:
+def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy as if answers that are not allowed had no output, a scalar.
 
     Parameters
@@ -46,5 +48,7 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor) -> Ten
         int64, shape (N,).
     allowed : torch.Tensor
         bool, shape (N, classes).
+    weights : torch.Tensor, optional
+        float32, shape (N,): of each sample.
     """
-    return nn.functional.cross_entropy(logits.masked_fill(~allowed.to(logits.device), -torch.inf), labels)
+    return cross_entropy(logits.masked_fill(~allowed.to(logits.device), -torch.inf), labels, weights)

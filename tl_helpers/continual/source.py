@@ -1,4 +1,4 @@
-"""Keeping a source task while a target is learned: what to measure it with, and plugins that hold on to its answers."""
+"""Keeping a source task while a target is learned: what to measure it with, and a method that holds on to its answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tl_helpers.continual.losses import distillation_loss
 from tl_helpers.data import Samples, load_task
 from tl_helpers.models import Classifier
-from tl_helpers.training import Plugin, Step
+from tl_helpers.training import Method, Step
 
 
 def drawn_imagenet(artist: str, size: int = 128) -> tuple[Samples, list[int]]:
@@ -50,7 +50,7 @@ def drawn_imagenet(artist: str, size: int = 128) -> tuple[Samples, list[int]]:
     return dataclasses.replace(samples, labels=torch.arange(len(rows)), classes=names), list(found)
 
 
-class KeepAnswers(Plugin):
+class KeepAnswers(Method):
     r"""The source's head keeps its answers: distillation of the model of before, with the factor :math:`T^2`.
 
     Without rehearsal samples it is asked about the target's own images, as in LwF (Li and Hoiem 2017);
@@ -75,16 +75,16 @@ class KeepAnswers(Plugin):
             raise ValueError(f"strength={strength}: 0 or more.")
         asked = "the target's images" if rehearsal is None else rehearsal.name
         super().__init__(strength=strength, temperature=temperature, asked=asked)
-        self.strength, self.temperature, self.rehearsal = strength, temperature, rehearsal
+        self.strength, self.temperature, self.second = strength, temperature, rehearsal
         self.head = copy.deepcopy(head).requires_grad_(False).eval()
 
-    def begin(self, model: Classifier, train: Samples) -> None:
+    def before_training(self, model: Classifier, train: Samples) -> None:
         self._teacher = [copy.deepcopy(model).eval().requires_grad_(False)]  # in a list: not part of the state
 
-    def loss(self, step: Step) -> Tensor:
+    def extra_loss(self, step: Step) -> Tensor:
         teacher = self._teacher[0].to(step.x.device)
-        x = step.x if self.rehearsal is None else step.again_x
-        embedded = step.embedded if self.rehearsal is None else step.model.embed_above(x, step.depth)
+        x = step.x if self.second is None else step.second_x
+        embedded = step.embedded if self.second is None else step.model.embed_above(x, step.depth)
         with torch.no_grad():
             wanted = self.head(teacher.embed_above(x, step.depth).float())
         return self.strength * distillation_loss(self.head(embedded.float()), wanted, self.temperature)

@@ -1,7 +1,7 @@
 """`Strategy`: one continual learner, and `run_stream`, which teaches it a stream and fills in the accuracy matrix.
 
-A strategy is a `tl_helpers.training.Plugin` of the common `fit` with a few more places where it may act. A new one is one
-short file in ``continual/strategies``; those that are there are its examples.
+A strategy is a `tl_helpers.training.Method` with a few more places where it may act: around the stream and around each
+experience. A new one is one short file in ``continual/strategies``; those that are there are its examples.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from torch import Tensor
 from tl_helpers import freezing, keys
 from tl_helpers.activations import Line
 from tl_helpers.continual import metrics
+from tl_helpers.continual.losses import masked_cross_entropy
 from tl_helpers.continual.streams import Stream
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
-from tl_helpers.training import Plugin, Recipe, fit
+from tl_helpers.training import Method, Recipe, Step, fit
 from tl_helpers.training.scoring import logits_of
 
 MakeModel = Callable[[int], Classifier]
 """A fresh model from a seed, with one output for each class of the stream."""
 
 
-class Strategy(Plugin):
+class Strategy(Method):
     """Learning one experience after the other, without anything against forgetting; the others change what they must.
 
     Attributes
@@ -39,12 +40,13 @@ class Strategy(Plugin):
     """
 
     name = "strategy"
+    one_process = True
 
-    def start(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
+    def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
         """Once, before the first experience; a ValueError for a stream that the strategy cannot learn."""
         self.stream, self.make_model, self.seed, self.now = stream, make_model, seed, -1
 
-    def before(self, model: Classifier) -> Classifier:
+    def before_experience(self, model: Classifier) -> Classifier:
         """Before experience ``self.now`` is learned; may hand out another model."""
         return model
 
@@ -56,11 +58,17 @@ class Strategy(Plugin):
         """How it is trained now."""
         return recipe
 
-    def begin(self, model: Classifier, train: Samples) -> None:
+    def check(self, model: Classifier, train: Samples, smoothing: float) -> None:
+        super().check(model, train, smoothing)
+        if smoothing:
+            raise ValueError("label_smoothing spreads over all answers, and a scenario allows only some: use 0.")
+
+    def before_training(self, model: Classifier, train: Samples) -> None:
         self._allowed = self.stream.allowed(self.now, train.extra["experience"])
 
-    def allowed(self, positions: Tensor) -> Tensor:
-        return self._allowed[positions]
+    def task_loss(self, step: Step) -> Tensor:
+        """Cross-entropy among the answers that the scenario allows by now."""
+        return masked_cross_entropy(step.logits, step.targets, self._allowed[step.positions], step.weights)
 
     def key(self) -> list:
         """Also the scenario and what it allows: the same images are another problem in another scenario."""
@@ -69,9 +77,9 @@ class Strategy(Plugin):
 
     def learn(self, model: Classifier, recipe: Recipe, *, fresh: bool | None = None) -> None:
         """Learn experience ``self.now``; trains the model in place by default."""
-        fit(model, self.samples(), None, self.recipe(recipe), seed=self.seed, plugin=self, name=self.name, fresh=fresh)
+        fit(model, self.samples(), None, self.recipe(recipe), method=self, seed=self.seed, name=self.name, fresh=fresh)
 
-    def end(self, model: Classifier) -> None:
+    def after_experience(self, model: Classifier) -> None:
         """After experience ``self.now`` was learned."""
 
     def logits(self, model: Classifier, samples: Samples, of: int) -> np.ndarray:
@@ -206,7 +214,7 @@ def run_stream(
         raise ValueError(
             f"unfreeze={recipe.unfreeze!r}: strategies hold on to the weights above one freeze line, so it may not move."
         )
-    strategy.start(stream, make_model, seed)
+    strategy.before_stream(stream, make_model, seed)
     model = make_model(seed)
     if model.head[-1].out_features != len(stream.classes):
         raise ValueError(
@@ -235,9 +243,9 @@ def run_stream(
     for now in range(len(stream)):
         strategy.now = now
         began = time.perf_counter()
-        model = strategy.before(model)
+        model = strategy.before_experience(model)
         strategy.learn(model, recipe, fresh=fresh)
-        strategy.end(model)
+        strategy.after_experience(model)
         seconds += time.perf_counter() - began
 
         def answers(number: int, samples: Samples, model: Classifier = model) -> np.ndarray:

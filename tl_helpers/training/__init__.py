@@ -1,25 +1,28 @@
-"""Training: `Recipe` says how, `fit` trains, `evaluate` scores, `range_test` looks for a rate.
+"""Training: `Recipe` says how, `fit` trains, a `Method` adds to it, `evaluate` scores, `range_test` looks for a rate.
 
 run = fit(model, task.samples("train", 96), task.samples("validation", 96), Recipe(epochs=5, lr=1e-3), seed=0)
 evaluate(model, task.samples("test", 96))["accuracy"]
 """
 
-from tl_helpers.training.alignment import Alignment
-from tl_helpers.training.loop import TrainingDiverged, fit, run_key
-from tl_helpers.training.plugin import Plugin, Retention, Step
+from tl_helpers.training.fitting import fit, run_key
+from tl_helpers.training.loop import train
+from tl_helpers.training.method import L2SP, Method, Step, cross_entropy
 from tl_helpers.training.range_test import RangeTest, range_test
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
-from tl_helpers.training.scoring import calibration_error, embed, evaluate, predict, score, softmax
+from tl_helpers.training.scoring import TrainingDiverged, calibration_error, embed, evaluate, predict, score, softmax
+from tl_helpers.training.watcher import Retention, Watcher
 
 __all__ = [
-    "Alignment",
-    "Plugin",
+    "L2SP",
+    "Method",
     "RangeTest",
     "Recipe",
     "Retention",
     "Step",
     "TrainingDiverged",
+    "Watcher",
     "calibration_error",
+    "cross_entropy",
     "embed",
     "evaluate",
     "fit",
@@ -30,4 +33,5 @@ __all__ = [
     "run_key",
     "score",
     "softmax",
+    "train",
 ]

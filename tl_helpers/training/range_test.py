@@ -7,13 +7,15 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from tl_helpers import freezing, runtime
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
-from tl_helpers.training.loop import _Loop
+from tl_helpers.training.inputs import Batches
+from tl_helpers.training.loop import Trained, optimizer_of, train
+from tl_helpers.training.method import Method
 from tl_helpers.training.recipe import Recipe
+from tl_helpers.training.watcher import Watcher
 
 DIVERGED_AT = 4.0
 """The test stops where the smoothed loss is this many times the best so far (as fastai does)."""
@@ -47,7 +49,7 @@ class RangeTest:
 
 def range_test(
     model: Classifier,
-    train: Samples,
+    samples: Samples,
     recipe: Recipe,
     *,
     low: float = 1e-6,
@@ -60,7 +62,7 @@ def range_test(
     Parameters
     ----------
     model : Classifier
-    train : Samples
+    samples : Samples
     recipe : Recipe
         Batch size, freeze depth, layer decay, augmentation and loss are taken from it; epochs, rate and schedule are not.
     low, high : float
@@ -85,29 +87,28 @@ def range_test(
     model = copy.deepcopy(model).to(runtime.current().device)
     recipe = replace(recipe, lr=1.0, unfreeze="at_once", patience=None, keep="last")
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
-    batches = max(1, len(train) // min(recipe.batch_size, len(train)))
-    start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    loop = _Loop(model, train, None, recipe, seed, "", [], start, True)
-    rates = np.geomspace(low, high, steps)
-    losses: list[float] = []
+    batches = Batches(model, samples, recipe, seed=seed)
+    recipe = replace(recipe, epochs=math.ceil(steps / len(batches)))
+    rates, losses = np.geomspace(low, high, steps), []
+
+    def look(record: dict[str, float]) -> bool:
+        losses.append(record["loss"])
+        diverged = not math.isfinite(losses[-1]) or _smooth(losses)[-1] > DIVERGED_AT * min(_smooth(losses))
+        return not diverged and len(losses) < steps
+
     runtime.seed_everything(seed)
-    groups = freezing.parameter_groups(model, 1.0, decay=recipe.layer_decay, weight_decay=recipe.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=1.0)
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    model.train()
-    for step, rate in enumerate(rates):
-        epoch, number = divmod(step, batches)
-        positions, turns = loop.plan(epoch)
-        positions = positions[number * recipe.batch_size : (number + 1) * recipe.batch_size]
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = rate * peak
-        loss = loop.loss_at(positions, turns[positions], recipe.freeze_depth)
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]) or _smooth(losses)[-1] > DIVERGED_AT * min(_smooth(losses)):
-            break
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    trained = Trained(model, Method())
+    watchers = [Watcher(each_step=look)]
+    for _ in train(
+        trained,
+        batches,
+        optimizer_of(trained, recipe),
+        recipe,
+        [],
+        watchers=watchers,
+        rate=lambda step, *_: rates[step],
+    ):
+        pass
     return _read(rates[: len(losses)], losses)
 
 

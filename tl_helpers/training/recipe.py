@@ -37,8 +37,6 @@ class Recipe:
     unfreeze_step : int
     label_smoothing : float
         In [0, 1) (Szegedy et al. 2016).
-    l2_sp : float
-        Strength of the pull of the backbone's weights back to where they started (L2-SP, Li et al. 2018).
     labels : {"hard", "soft"}
         ``soft`` trains on the annotators' probability (column ``probability`` of a two-class task) instead of the class.
     weights : {"none", "class", "confidence"}
@@ -66,7 +64,6 @@ class Recipe:
     unfreeze: Literal["at_once", "head_first", "gradual"] = "at_once"
     unfreeze_step: int = 1
     label_smoothing: float = 0.0
-    l2_sp: float = 0.0
     labels: Literal["hard", "soft"] = "hard"
     weights: Literal["none", "class", "confidence"] = "none"
     batch_norm: Literal["train", "frozen"] = "train"
@@ -93,7 +90,6 @@ class Recipe:
             "layer_decay": (0 < self.layer_decay <= 1, "above 0, up to 1"),
             "unfreeze_step": (self.unfreeze_step >= 1, "1 or more"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 up to (not including) 1"),
-            "l2_sp": (0 <= self.l2_sp < math.inf, "0 or more"),
             "patience": (self.patience is None or self.patience >= 1, "None, or 1 or more"),
         }
         rules |= {name: (getattr(self, name) in allowed, " or ".join(allowed)) for name, allowed in choices.items()}

@@ -18,6 +18,10 @@ from tl_helpers.models import Classifier
 BATCH = 64
 
 
+class TrainingDiverged(RuntimeError):
+    """The loss or the model's outputs became NaN or infinite."""
+
+
 def evaluate(model: Classifier, samples: Samples, *, views: int = 1) -> dict[str, float]:
     """Score a model; the only reader of test splits. Predictions are kept on disk by weights and pixels.
 
@@ -38,6 +42,15 @@ def evaluate(model: Classifier, samples: Samples, *, views: int = 1) -> dict[str
     found = score(labels, softmax(logits))
     found["loss"] = float(nn.functional.cross_entropy(torch.from_numpy(logits), samples.labels))
     return found
+
+
+def scores(model: Classifier, samples: Samples, line: Line | None) -> dict[str, float]:
+    """As `evaluate`, in the midst of training: nothing is kept on disk, and outputs that are no numbers are an error."""
+    logits = logits_of(model, samples, line)
+    if not torch.isfinite(logits).all():
+        raise TrainingDiverged("The model's outputs became NaN or infinite. Try a tenth of the learning rate.")
+    found = score(samples.labels.numpy(), softmax(logits.numpy()))
+    return found | {"loss": float(nn.functional.cross_entropy(logits, samples.labels))}
 
 
 def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarray:

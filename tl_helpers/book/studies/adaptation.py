@@ -199,8 +199,8 @@ def train_method(method: str, strength: float, seed: int, fresh: bool | None) ->
 
     def train(model: Classifier, labelled: Samples, unlabelled: Unlabelled, recipe: Recipe) -> Run:
         make = METHODS.get(method)
-        align = make(unlabelled, strength, model.backbone.dim, seed) if make else None
-        return fit(model, labelled, None, recipe, seed=seed, align=align, name=method, fresh=fresh)
+        alignment = make(unlabelled, strength, model.backbone.dim, seed) if make else None
+        return fit(model, labelled, None, recipe, method=alignment, seed=seed, name=method, fresh=fresh)
 
     return train
 

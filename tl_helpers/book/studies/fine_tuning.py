@@ -16,7 +16,7 @@ from tl_helpers.book.results import Study
 from tl_helpers.data import Samples, Task, load_task
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone
-from tl_helpers.training import Recipe, evaluate, fit, score
+from tl_helpers.training import L2SP, Recipe, evaluate, fit, score
 
 SIZE = 96
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -99,7 +99,7 @@ STRATEGIES: dict[str, dict] = {
     "one common rate, three times higher": {"lr": 3e-3},
     "discriminative rates, three times higher": {"lr": 3e-3, "layer_decay": 0.7},
 }
-"""Changes of one recipe, each alone (`dropout` and `pretrained` are the model's, the others the recipe's)."""
+"""Changes of one recipe, each alone. `dropout` and `pretrained` are the model's, `l2_sp` is a method's strength."""
 
 STRATEGY_EPOCHS = {50: 10, 300: 4}
 
@@ -124,9 +124,10 @@ def train_strategy(strategy: str, labels: int, seed: int, *, fresh: bool | None 
     backbone = load_backbone("efficientnet_lite0", pretrained=change.pop("pretrained", True), seed=seed)
     model = Classifier(backbone, len(task.classes), dropout=change.pop("dropout", 0.0), seed=seed)
     recipe = Recipe(epochs=STRATEGY_EPOCHS[labels], lr=1e-3, batch_size=16, augment="flips")
+    method = L2SP(change.pop("l2_sp")) if "l2_sp" in change else None
     recipe = dataclasses.replace(recipe, **change)
     few = labelled(task, labels, seed).samples("train", 64)
-    return fit(model, few, None, recipe, seed=seed, name=strategy, fresh=fresh), model
+    return fit(model, few, None, recipe, method=method, seed=seed, name=strategy, fresh=fresh), model
 
 
 PUBLISHED = Recipe(

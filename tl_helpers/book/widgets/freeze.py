@@ -265,8 +265,7 @@ class _Live:
             seed=seed,
             name="live",
             fresh=True,
-            on_step=self.on_step,
-            on_epoch=self.on_epoch,
+            watch=training.Watcher(self.on_step, self.on_epoch),
         )
         if explorer._background.stopping:
             raise KeyboardInterrupt

@@ -23,11 +23,11 @@ class AGEM(Replay):
 
     name = "A-GEM"
 
-    def loss(self, step: Step) -> None:
+    def extra_loss(self, step: Step) -> None:
         return None
 
-    def adjust(self, step: Step) -> None:
-        if step.again_x is None:
+    def after_backward(self, step: Step) -> None:
+        if step.second_x is None:
             return
         own = weights.trained(step.model)
         found = torch.autograd.grad(self.loss_again(step), own, allow_unused=True)

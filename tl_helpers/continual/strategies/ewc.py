@@ -38,16 +38,14 @@ class EWC(Strategy):
         self.register_buffer("anchors", torch.zeros(0, 0))
 
     def penalty(self, model: Classifier) -> torch.Tensor:
-        """What the gradient is taken of, a scalar."""
-        now = weights.flat(weights.trained(model))
+        """The springs' energy, a scalar with gradient."""
+        now = torch.cat([parameter.reshape(-1) for parameter in weights.trained(model)])
         return self.strength * weights.quadratic_penalty(now, self.importance, self.anchors)
 
-    def adjust(self, step: Step) -> None:
-        if len(self.importance):
-            now = weights.flat(weights.trained(step.model))
-            weights.add_to_gradients(step.model, self.strength * weights.pull(now, self.importance, self.anchors))
+    def extra_loss(self, step: Step) -> torch.Tensor | None:
+        return self.penalty(step.model) if len(self.importance) else None
 
-    def end(self, model: Classifier) -> None:
+    def after_experience(self, model: Classifier) -> None:
         found, now = self.measured(model), weights.flat(weights.trained(model))
         kept = len(self.importance) > 0
         self.importance = torch.cat([self.importance, found[None]]) if kept else found[None]

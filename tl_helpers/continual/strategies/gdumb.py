@@ -26,11 +26,11 @@ class GDumb(Strategy):
         super().__init__(size=size)
         self.size = size
 
-    def start(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
-        super().start(stream, make_model, seed)
+    def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
+        super().before_stream(stream, make_model, seed)
         self.buffer = Buffer(self.size, "balanced", seed)
 
-    def before(self, model: Classifier) -> Classifier:
+    def before_experience(self, model: Classifier) -> Classifier:
         self.buffer.add(self.stream[self.now].train)
         return self.make_model(self.seed)
 

@@ -13,7 +13,7 @@ class Joint(Strategy):
 
     name = "joint"
 
-    def before(self, model: Classifier) -> Classifier:
+    def before_experience(self, model: Classifier) -> Classifier:
         return self.make_model(self.seed)
 
     def samples(self) -> Samples:

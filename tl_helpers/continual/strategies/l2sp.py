@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+from torch import Tensor
 
+from tl_helpers import training
 from tl_helpers.continual.strategy import Strategy
-from tl_helpers.training import Recipe
+from tl_helpers.data import Samples
+from tl_helpers.models import Classifier
+from tl_helpers.training import Step
 
 
 class L2SP(Strategy):
-    """L2-SP (Li et al. 2018): the backbone is pulled to where it was before the experience; see ``Recipe.l2_sp``.
+    """L2-SP (Li et al. 2018): the backbone is pulled to where it was before the experience; see `tl_helpers.training.L2SP`.
 
     Parameters
     ----------
@@ -21,7 +24,11 @@ class L2SP(Strategy):
 
     def __init__(self, strength: float = 0.1) -> None:
         super().__init__(strength=strength)
-        self.strength = strength
+        self.pull = training.L2SP(strength)
 
-    def recipe(self, recipe: Recipe) -> Recipe:
-        return dataclasses.replace(recipe, l2_sp=self.strength if self.now else 0.0)
+    def before_training(self, model: Classifier, train: Samples) -> None:
+        super().before_training(model, train)
+        self.pull.before_training(model, train)
+
+    def extra_loss(self, step: Step) -> Tensor | None:
+        return self.pull.extra_loss(step) if self.now else None

@@ -16,8 +16,8 @@ class LabelsTrick(Strategy):
 
     name = "labels trick"
 
-    def begin(self, model: Classifier, train: Samples) -> None:
-        super().begin(model, train)
+    def before_training(self, model: Classifier, train: Samples) -> None:
+        super().before_training(model, train)
         own = self._allowed.new_zeros(len(self.stream.classes))
         own[list(self.stream[self.now].classes)] = True
         self._allowed = own.expand(len(train), -1)

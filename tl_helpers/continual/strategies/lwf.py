@@ -35,11 +35,11 @@ class LwF(Strategy):
         super().__init__(strength=strength, temperature=temperature)
         self.strength, self.temperature = strength, temperature
 
-    def begin(self, model: Classifier, train: Samples) -> None:
-        super().begin(model, train)
+    def before_training(self, model: Classifier, train: Samples) -> None:
+        super().before_training(model, train)
         self._teacher = [copy.deepcopy(model).eval().requires_grad_(False)]  # in a list: not part of the state
 
-    def loss(self, step: Step) -> torch.Tensor | None:
+    def extra_loss(self, step: Step) -> torch.Tensor | None:
         heads = self.stream.heads(self.now)
         if not heads:
             return None

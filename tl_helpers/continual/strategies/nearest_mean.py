@@ -26,8 +26,8 @@ class NearestMean(Strategy):
 
     name = "nearest mean"
 
-    def start(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
-        super().start(stream, make_model, seed)
+    def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
+        super().before_stream(stream, make_model, seed)
         self.means, self.labels = np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
 
     def embed(self, model: Classifier, samples: Samples) -> np.ndarray:
@@ -85,8 +85,8 @@ class StreamingLDA(NearestMean):
         super().__init__(shrinkage=shrinkage)
         self.shrinkage = shrinkage
 
-    def start(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
-        super().start(stream, make_model, seed)
+    def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
+        super().before_stream(stream, make_model, seed)
         self.scatter, self.count = np.zeros((0, 0)), 0
 
     def take_in(self, x: np.ndarray, labels: np.ndarray) -> None:

@@ -30,7 +30,7 @@ class OnlineEWC(EWC):
         self.settings["decay"] = decay
         self.decay = decay
 
-    def end(self, model: Classifier) -> None:
+    def after_experience(self, model: Classifier) -> None:
         found = self.measured(model)[None]
         self.importance = self.decay * self.importance + found if len(self.importance) else found
         self.anchors = weights.flat(weights.trained(model))[None]

@@ -133,16 +133,16 @@ class Progressive(Strategy):
         super().__init__(width=width, lateral=lateral)
         self.width, self.lateral = width, lateral
 
-    def start(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
+    def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
         if stream.scenario != "task":
             raise ValueError(
                 f"Progressive networks answer with the column of one experience, so they must be told which: the "
                 f"{stream.scenario}-incremental scenario does not. Use a task-incremental stream."
             )
-        super().start(stream, make_model, seed)
+        super().before_stream(stream, make_model, seed)
         self.learned: list[Classifier] = []
 
-    def before(self, model: Classifier) -> Classifier:
+    def before_experience(self, model: Classifier) -> Classifier:
         stages = [list(known.backbone.stages.values()) for known in self.learned]
         columns = [(hidden1, hidden2) for _, hidden1, hidden2 in stages]
         backbone = progressive_backbone(
@@ -153,7 +153,7 @@ class Progressive(Strategy):
     def recipe(self, recipe: Recipe) -> Recipe:
         return dataclasses.replace(recipe, freeze_depth=1)
 
-    def end(self, model: Classifier) -> None:
+    def after_experience(self, model: Classifier) -> None:
         self.learned.append(model)
 
     def logits(self, model: Classifier, samples: Samples, of: int) -> np.ndarray:

@@ -32,27 +32,27 @@ class Replay(Strategy):
         super().__init__(size=size, kind=kind)
         self.size, self.kind = size, kind
 
-    def start(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
-        super().start(stream, make_model, seed)
+    def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
+        super().before_stream(stream, make_model, seed)
         self.buffer = Buffer(self.size, self.kind, seed)
 
-    def begin(self, model: Classifier, train: Samples) -> None:
-        super().begin(model, train)
-        if self.rehearsal is not None:
-            self._allowed_again = self.stream.allowed(self.now, self.rehearsal.extra["experience"])
+    def before_training(self, model: Classifier, train: Samples) -> None:
+        super().before_training(model, train)
+        if self.second is not None:
+            self._allowed_again = self.stream.allowed(self.now, self.second.extra["experience"])
 
-    def loss(self, step: Step) -> torch.Tensor | None:
-        return None if step.again_x is None else self.now * self.loss_again(step)
+    def extra_loss(self, step: Step) -> torch.Tensor | None:
+        return None if step.second_x is None else self.now * self.loss_again(step)
 
     def loss_again(self, step: Step) -> torch.Tensor:
         """Cross-entropy of the rehearsal batch, a scalar."""
-        logits = step.model.above(step.again_x, step.depth).float()
-        labels = self.rehearsal.labels[step.again_positions].to(logits.device)
-        return masked_cross_entropy(logits, labels, self._allowed_again[step.again_positions])
+        logits = step.model.above(step.second_x, step.depth).float()
+        labels = self.second.labels[step.second_positions].to(logits.device)
+        return masked_cross_entropy(logits, labels, self._allowed_again[step.second_positions])
 
-    def end(self, model: Classifier) -> None:
+    def after_experience(self, model: Classifier) -> None:
         self.buffer.add(self.stream[self.now].train)
-        self.rehearsal = self.buffer.samples
+        self.second = self.buffer.samples
 
     def memory(self) -> int:
         return self.buffer.nbytes()

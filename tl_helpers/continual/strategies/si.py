@@ -40,24 +40,24 @@ class SI(Strategy):
         for name in ("importance", "anchors", "shares", "begun"):
             self.register_buffer(name, torch.zeros(0))
 
-    def begin(self, model: Classifier, train: Samples) -> None:
-        super().begin(model, train)
+    def before_training(self, model: Classifier, train: Samples) -> None:
+        super().before_training(model, train)
         now = weights.flat(weights.trained(model))
         self.shares, self.begun = torch.zeros_like(now), now
         if len(self.importance) == 0:
             self.importance, self.anchors = torch.zeros_like(now), now.clone()
 
-    def adjust(self, step: Step) -> None:
+    def after_backward(self, step: Step) -> None:
         self._gradient = weights.gradients(step.model)  # of the cross-entropy: the pull comes after
         self._before = weights.flat(weights.trained(step.model))
         pull = weights.pull(self._before, self.importance[None], self.anchors[None])
         weights.add_to_gradients(step.model, 2 * self.strength * pull)
 
-    def after(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         moved = weights.flat(weights.trained(step.model)) - self._before
         self.shares -= self._gradient * moved
 
-    def end(self, model: Classifier) -> None:
+    def after_experience(self, model: Classifier) -> None:
         now = weights.flat(weights.trained(model))
         self.importance = self.importance + self.shares.clamp_min(0) / ((now - self.begun).square() + self.damping)
         self.anchors = now

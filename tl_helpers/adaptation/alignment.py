@@ -1,21 +1,22 @@
-"""`Alignment`: what `fit` needs of a domain adaptation method. The methods themselves are in `tl_helpers.adaptation`."""
+"""`Alignment`: what the methods of domain adaptation that train have in common (see `tl_helpers.adaptation.methods`)."""
 
 from __future__ import annotations
 
 import abc
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from tl_helpers import keys
 from tl_helpers.data import Samples, Unlabelled
+from tl_helpers.models import Classifier
+from tl_helpers.training import Method, Step
 
 
-class Alignment(nn.Module, abc.ABC):
-    """A loss on a batch of source and target, which `fit` adds to the source's cross-entropy in every step.
+class Alignment(Method, abc.ABC):
+    """A loss on a batch of source and target, added to the source's cross-entropy in every step.
 
     Source and target go through the network one after the other, so batch norm sees each domain by its own statistics.
-    A method is a subclass with a `loss`; its own weights, if any (a discriminator's), are ordinary parameters. A stored run
-    brings back the model's weights, not these.
+    A method is a subclass with a `loss`; its own weights, if any (a discriminator's), are ordinary parameters.
 
     Parameters
     ----------
@@ -26,11 +27,6 @@ class Alignment(nn.Module, abc.ABC):
     settings : float or str
         Further settings of the method, recorded with the run.
 
-    Attributes
-    ----------
-    facts : dict of str to torch.Tensor
-        What the last step saw, such as the discriminator's accuracy: scalars, averaged over an epoch into its record.
-
     Raises
     ------
     ValueError
@@ -38,14 +34,13 @@ class Alignment(nn.Module, abc.ABC):
     """
 
     def __init__(self, target: Unlabelled, strength: float = 1.0, **settings: float | str) -> None:
-        super().__init__()
+        super().__init__(strength=strength, **settings)
         if not 0 <= strength < float("inf"):
             raise ValueError(f"strength={strength}: 0 (no alignment) or more.")
         if len(target) < 2:
             raise ValueError(f"{target.name}: {len(target)} sample(s) of the target; alignment needs two or more.")
-        self.target, self.strength = target, strength
-        self.settings = {"method": type(self).__name__, "strength": strength, **settings}
-        self.facts: dict[str, Tensor] = {}
+        self.second = self.target = target
+        self.strength = strength
 
     @property
     def weight(self) -> float:
@@ -68,15 +63,20 @@ class Alignment(nn.Module, abc.ABC):
             Share of the training that is done, in [0, 1).
         """
 
-    def forward(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
-        """The loss times its weight; notes the loss in `facts`, begun anew in each step."""
-        self.facts = {}
-        value = self.loss(features, logits, sources, progress)
-        self.facts["alignment_loss"] = value.detach()
-        return self.weight * value
+    def forward(self, step: Step) -> dict[str, Tensor]:
+        """Source and target through the network; the losses ``task`` and ``alignment``. Begins `facts` anew."""
+        model, sources = step.model, len(step.x)
+        features = torch.cat([model.embed_above(x, step.depth) for x in (step.x, step.second_x)])
+        logits = model.head(features)
+        step.embedded, step.logits = features[:sources], logits[:sources].float()
+        with torch.autocast(step.x.device.type, enabled=False):
+            self.facts = {}
+            value = self.loss(features.float(), logits.float(), sources, step.progress)
+            self.facts["alignment_loss"] = value.detach()
+        return {"task": self.task_loss(step), "alignment": self.weight * value}
 
-    def check(self, train: Samples) -> None:
-        """Raise a ValueError if this target does not go with these training samples."""
+    def check(self, model: Classifier, train: Samples, smoothing: float) -> None:
+        super().check(model, train, smoothing)
         if self.target.classes != train.classes:
             raise ValueError(f"{train.name} and {self.target.name} have other classes: adaptation needs the same ones.")
         text = all(samples.pixels.shape[1:3] == (1, 1) for samples in (self.target, train))
@@ -85,7 +85,3 @@ class Alignment(nn.Module, abc.ABC):
                 f"{train.name} has images of shape {tuple(train.pixels.shape[1:])}, {self.target.name} of shape "
                 f"{tuple(self.target.pixels.shape[1:])}: use DomainPair(..., size=...), which makes them alike."
             )
-
-    def key(self) -> list:
-        """Everything that the alignment adds to a run's name in the store: code, settings, weights, target."""
-        return [keys.code_name(type(self)), self.settings, keys.fingerprint(self), self.target.fingerprint]

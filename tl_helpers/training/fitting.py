@@ -1,0 +1,264 @@
+"""`fit`: one training run, from its name in the store to its line in the ledger, around the loop of `train`.
+
+A run is not computed twice, and one that was killed goes on, bit for bit. Below the freeze line nothing is computed twice
+either: see `tl_helpers.activations`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from tl_helpers import cache, freezing, keys, ledger, runtime
+from tl_helpers.cache import CacheWarning
+from tl_helpers.data import Samples, views
+from tl_helpers.ledger import Run
+from tl_helpers.models import Classifier
+from tl_helpers.training import checkpoint
+from tl_helpers.training.inputs import Batches, targets_of, weights_of
+from tl_helpers.training.loop import Trained, optimizer_of, train
+from tl_helpers.training.method import Method
+from tl_helpers.training.processes import processes
+from tl_helpers.training.recipe import Recipe
+from tl_helpers.training.scoring import TrainingDiverged
+from tl_helpers.training.watcher import Watcher
+
+_COMPUTED: set[str] = set()  # runs of this process: ``TL_FRESH`` asks for each once, not for each call
+
+METHOD = "method."
+"""In front of the names of a method's tensors in a stored run."""
+
+
+def fit(
+    model: Classifier,
+    samples: Samples,
+    validation: Samples | None,
+    recipe: Recipe,
+    *,
+    method: Method | None = None,
+    watch: Watcher | Sequence[Watcher] = (),
+    seed: int = 0,
+    name: str = "",
+    fresh: bool | None = None,
+    cached: bool = True,
+) -> Run:
+    """Train a classifier in place.
+
+    Parameters
+    ----------
+    model : Classifier
+        Holds the trained weights afterwards, in eval mode.
+    samples : Samples
+        To train on.
+    validation : Samples or None
+        Scored after every epoch; needed for early stopping and ``keep="best"``. Never the test split.
+    recipe : Recipe
+    method : Method, optional
+        What is added to plain training: domain adaptation, a strategy against forgetting, `L2SP`.
+    watch : Watcher or sequence of Watcher
+        Who looks on, such as a live curve, or `Retention`; may stop the run, which then is not stored.
+    seed : int
+        Of the order of samples, augmentation and dropout (the head's initial weights are the model's own).
+    name : str
+        For the ledger, such as "fine-tuning".
+    fresh : bool, optional
+        True computes even if the run is stored, False never does. By default as ``TL_FRESH`` says: with ``TL_FRESH=1``
+        each process computes each run once.
+    cached : bool
+        Take what reaches the freeze line from the frozen-prefix cache. False runs the frozen stages in every step; the
+        result is the same up to rounding.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    TrainingDiverged
+        If the loss becomes NaN or infinite; the ledger keeps the history up to there.
+    ValueError
+        For a recipe or a method that does not fit the model or the data.
+    """
+    together = processes()  # first: it settles which device is this process's
+    method = Method() if method is None else method
+    watchers = [watch] if isinstance(watch, Watcher) else list(watch)
+    _check(model, samples, validation, recipe, method)
+    if method.one_process and together.num_processes > 1:
+        raise ValueError(
+            f"{type(method).__name__} changes what happens between the steps: it works in one process only."
+        )
+    here = runtime.current()
+    model.to(here.device)  # also where the run turns out to be stored
+    freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
+    try:
+        key = run_key(model, samples, validation, recipe, method=method, watch=watchers, seed=seed, cached=cached)
+    except keys.Unnameable as problem:
+        warnings.warn(f"This run is not kept on the disk, as its name would not be sure. {problem}", CacheWarning, 2)
+        key = ""
+    method.before_training(model, samples)
+    store = cache.shared("runs", limit_bytes=3 * cache.GIB)
+    again = (here.fresh and key not in _COMPUTED) if fresh is None else fresh
+    stored = store.get(key) if key and not again else None
+    cache.TALLY["runs", "computed" if stored is None else "reused"] += 1
+    if stored is not None:
+        return _restored(stored, model, method, watchers, name, samples.name)
+    if again:
+        checkpoint.drop(key)  # computed from its beginning
+
+    config = dataclasses.asdict(recipe) | ({} if type(method) is Method else {"method": method.settings})
+    facts = {"name": name, "task": samples.name, "seed": seed, "config": config, "key": key}
+    start = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    trained = Trained(model, method).to(here.device)
+    batches = Batches(model, samples, recipe, validation=validation, second=method.second, seed=seed, cached=cached)
+    history: list[dict[str, float]] = []
+    book = ledger.default()
+    try:
+        kept, finished = _train(trained, batches, recipe, history, watchers, key)
+    except (KeyboardInterrupt, TrainingDiverged) as error:
+        book.append("unfinished run", why=type(error).__name__, history=history, **facts)
+        raise
+    finally:
+        freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)  # wherever gradual unfreezing got to
+        model.eval()
+    run = Run(
+        **facts,
+        metrics={n.removeprefix("validation_"): v for n, v in kept.items() if n.startswith("validation_")},
+        history=history,
+        measured=[record for watcher in watchers for record in watcher.measured],
+        seconds=history[-1]["seconds"] if history else 0.0,
+        trainable=freezing.count_trainable(model),
+        device=here.device.type,
+        precision=str(here.precision).removeprefix("torch."),
+        threads=here.threads,
+    )
+    if together.is_main_process:
+        book.append("run" if finished else "stopped run", **run.as_dict())
+        if key and finished:
+            _COMPUTED.add(key)
+            changed = {n: t for n, t in model.state_dict().items() if not torch.equal(t.cpu(), start[n])}
+            store.put(key, changed | {METHOD + n: t for n, t in method.state_dict().items()}, run.as_dict())
+        checkpoint.drop(key)
+    return run
+
+
+def run_key(
+    model: Classifier,
+    samples: Samples,
+    validation: Samples | None,
+    recipe: Recipe,
+    *,
+    method: Method | None = None,
+    watch: Sequence[Watcher] = (),
+    seed: int = 0,
+    cached: bool = True,
+) -> str:
+    """Names a run by everything that its numbers depend on: code, versions, weights, data, recipe, method, seed, device."""
+    here = runtime.current()
+    asked = ["probability"] if recipe.labels == "soft" or recipe.weights == "confidence" else []
+    return keys.fingerprint(
+        "run",
+        keys.code_name(_train),
+        runtime.versions(),
+        model,
+        model.backbone.preprocessing,
+        samples.fingerprint,
+        [samples.extra[column] for column in asked],
+        validation.fingerprint if validation else None,
+        recipe,
+        seed,
+        cached,
+        here.device.type,
+        here.precision,
+        (Method() if method is None else method).key(),
+        [watcher.key() for watcher in watch],
+    )
+
+
+def _train(
+    trained: Trained,
+    batches: Batches,
+    recipe: Recipe,
+    history: list[dict[str, float]],
+    watchers: list[Watcher],
+    key: str,
+) -> tuple[dict[str, float], bool]:
+    """From the beginning or the last checkpoint to the end; returns the kept epoch's record, and whether it got there."""
+    model = trained.model
+    runtime.seed_everything(batches.seed)
+    optimizer = optimizer_of(trained, recipe)
+    best, best_state = None, None
+    saved = checkpoint.resume(key, trained, optimizer)
+    if saved:
+        history[:], best, best_state = saved["history"], saved["best"], saved["best_state"]
+        for watcher, measured in zip(watchers, saved["measured"], strict=True):
+            watcher.measured = measured
+    else:
+        for watcher in watchers:
+            watcher.measured = []
+            watcher.before_training(model)
+    last_saved, go_on = time.perf_counter(), True
+    for record in train(trained, batches, optimizer, recipe, history, watchers=watchers):
+        if best is None or _rank(record) > _rank(best):
+            best = record
+            best_state = copy.deepcopy(model.state_dict()) if recipe.keep == "best" else None
+        go_on = all([watcher.after_epoch(model, record) is not False for watcher in watchers])
+        if not go_on or (recipe.patience and record["epoch"] - best["epoch"] >= recipe.patience):
+            break
+        if checkpoint.due(last_saved) and len(history) < recipe.epochs:
+            measured = [watcher.measured for watcher in watchers]
+            progress = {"history": history, "measured": measured, "best": best, "best_state": best_state}
+            checkpoint.save(key, trained, optimizer, progress)
+            last_saved = time.perf_counter()
+    else:
+        go_on = len(history) == recipe.epochs  # or a watcher stopped it within an epoch
+    if recipe.keep == "best" and best_state is not None:
+        model.load_state_dict(best_state)
+    return (best if recipe.keep == "best" else history[-1] if history else None) or {}, go_on
+
+
+def _restored(
+    stored: cache.Entry, model: Classifier, method: Method, watchers: list[Watcher], name: str, task: str
+) -> Run:
+    """Put a stored run's weights into model and method, and let the watchers hear of its epochs."""
+    known = {n.removeprefix(METHOD): tensor for n, tensor in stored.tensors.items() if n.startswith(METHOD)}
+    method.load_state_dict(known)
+    model.load_state_dict(stored.tensors, strict=False)
+    model.eval()
+    ledger.SESSION[0].saved_seconds += stored.record["seconds"]
+    run = Run(**stored.record | {"name": name, "task": task, "reused": True})
+    for record in run.history:
+        for watcher in watchers:
+            watcher.after_epoch(model, record)
+    return run
+
+
+def _check(model: Classifier, samples: Samples, validation: Samples | None, recipe: Recipe, method: Method) -> None:
+    model.backbone.check_depth(recipe.freeze_depth)
+    if len(samples) < 2:
+        raise ValueError(f"{samples.name}: {len(samples)} training sample(s); training needs two or more.")
+    method.check(model, samples, recipe.label_smoothing)
+    if validation is None and (recipe.patience or recipe.keep == "best"):
+        raise ValueError(
+            "Early stopping and keep='best' choose on validation samples: pass some, or keep the last epoch."
+        )
+    same_pool = validation is not None and samples.pool and samples.pool == validation.pool
+    if same_pool and np.intersect1d(samples.rows, validation.rows).size:
+        raise ValueError(f"{samples.name} and {validation.name} share rows: that is leakage, so nothing was trained.")
+    if recipe.augment == "flips" and samples.pixels.shape[-1] != samples.pixels.shape[-2]:
+        views.view(samples.pixels[:1], 1)  # says what to do
+    targets_of(samples, recipe.labels)
+    weights_of(samples, recipe.weights)
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"The model's {name} holds NaN or infinity before training. Load it again.")
+
+
+def _rank(record: dict[str, float]) -> tuple[float, float]:
+    return record.get("validation_accuracy", -math.inf), -record.get("validation_loss", math.inf)

@@ -1,0 +1,23 @@
+"""Several processes that train together, each on its share of the batches: ``accelerate launch notebook.py``."""
+
+from __future__ import annotations
+
+import accelerate
+from torch import nn
+
+from tl_helpers import runtime
+from tl_helpers.training.recipe import Recipe
+
+
+def processes() -> accelerate.PartialState:
+    """Which process of how many this is; without `cpu`, accelerate takes a GPU wherever it sees one."""
+    return accelerate.PartialState(cpu=runtime.current().device.type == "cpu")
+
+
+def wrapped(network: nn.Module, recipe: Recipe) -> nn.Module:
+    """The network as it is; with several processes, one that averages their gradients."""
+    if processes().num_processes == 1:
+        return network
+    unused = accelerate.DistributedDataParallelKwargs(find_unused_parameters=recipe.unfreeze != "at_once")
+    cpu = runtime.current().device.type == "cpu"
+    return accelerate.Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[unused]).prepare_model(network)
