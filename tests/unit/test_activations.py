@@ -18,7 +18,7 @@ from tl_helpers import activations, cache, freezing, runtime
 from tl_helpers.activations import Line, run_prefix
 from tl_helpers.data.views import VIEWS, view, views_of
 from tl_helpers.models import Classifier, load_backbone
-from tl_helpers.training import Recipe, evaluate, fit
+from tl_helpers.training import Recipe, Watcher, evaluate, fit
 
 from .small import small_model, stripes
 
@@ -281,7 +281,7 @@ def test_unfreezing_moves_the_line_and_keeps_the_contract(unfreeze):
             for k in (1, 2, 3)
         ])  # fmt: skip
 
-    fit(model, DATA, stripes(16, seed=1, name="v"), recipe, on_epoch=look)
+    fit(model, DATA, stripes(16, seed=1, name="v"), recipe, watch=Watcher(each_epoch=look))
     want = {"head_first": [[False] * 3, [False, True, True]], "gradual": [[False] * 3, [False, False, True]]}
     assert changed[:2] == want[unfreeze]
     assert changed[2] == [False, True, True]

@@ -257,12 +257,12 @@ def test_ewc_holds_what_mattered(blobs):
     gently = dataclasses.replace(RECIPE, epochs=1, lr=5e-4)  # a network that is sure of all has no Fisher information
 
     def moved(strategy):
-        strategy.start(stream, model_for(stream), 0)
+        strategy.before_stream(stream, model_for(stream), 0)
         model, ends = model_for(stream)(0), []
         for now in range(2):
             strategy.now = now
             strategy.learn(model, gently, fresh=True)
-            strategy.end(model)
+            strategy.after_experience(model)
             ends.append(torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone())
         return (ends[1] - ends[0]).abs()
 
@@ -309,7 +309,7 @@ def test_lwf_keeps_the_old_answers_on_the_new_images(blobs):
     new = stream[1].train
 
     def drift(strategy):
-        strategy.start(stream, model_for(stream), 0)
+        strategy.before_stream(stream, model_for(stream), 0)
         model, said = model_for(stream)(0), []
         for now in range(2):
             strategy.now = now

@@ -123,7 +123,9 @@ def step_of(model, x, targets, again_x=None, again_positions=None):
     logits = model(x)
     embedded = model.backbone(x)
     positions = torch.arange(len(x))
-    return Step(model, x, 0, positions, targets, logits, embedded, 0.0, again_x, again_positions)
+    step = Step(model, 0, 0, 0.0, positions, x, targets, second_x=again_x, second_positions=again_positions)
+    step.logits, step.embedded = logits, embedded
+    return step
 
 
 def slow_cross_entropy(logits, labels, allowed):
@@ -258,24 +260,22 @@ def test_ewc_penalty_weight_by_weight():
     assert ewc.penalty(model).item() == pytest.approx(7.0 * want, rel=1e-9)
 
 
-def test_ewc_adds_the_gradient_of_its_penalty():
+def test_ewcs_loss_has_the_gradient_of_its_penalty():
     model, ewc = tiny(), sprung(7.0)
     x, labels, _ = drawn(8)
     step = step_of(model, x, labels)
-    nn.functional.cross_entropy(step.logits, labels).backward()
-    before = vector([p.grad for p in model.parameters()])
-    ewc.adjust(step)
-    added = vector([p.grad for p in model.parameters()]) - before
+    ewc.extra_loss(step).backward()
+    added = vector([p.grad for p in model.parameters()])
     values = vector(model.parameters()).requires_grad_()
     (want,) = torch.autograd.grad(7.0 * slow_penalty(list(values), ewc.importance, ewc.anchors), values)
     torch.testing.assert_close(added, want, atol=1e-9, rtol=1e-9)
 
 
-def test_ewc_adds_to_weights_without_a_gradient_and_not_below_the_freeze_line():
+def test_ewc_pulls_all_weights_above_and_none_below_the_freeze_line():
     model, ewc = freezing.freeze(tiny(), 2), EWC(3.0)
     ewc.importance, ewc.anchors = torch.full((1, 39), 2.0).double(), torch.zeros(1, 39).double()
     x, labels, _ = drawn(4)
-    ewc.adjust(step_of(model, x, labels))
+    ewc.extra_loss(step_of(model, x, labels)).backward()
     assert all(p.grad is None for p in model.backbone.stages["hidden"].parameters())
     for parameter in [*model.backbone.stages["last"].parameters(), *model.head.parameters()]:
         torch.testing.assert_close(parameter.grad, 6.0 * parameter.detach())
@@ -284,8 +284,7 @@ def test_ewc_adds_to_weights_without_a_gradient_and_not_below_the_freeze_line():
 def test_before_the_second_experience_there_is_nothing_to_pull():
     model, (x, labels, _) = tiny(), drawn(4)
     for strategy in (EWC(5.0), OnlineEWC(5.0)):
-        strategy.adjust(step_of(model, x, labels))
-        assert all(parameter.grad is None for parameter in model.parameters())
+        assert strategy.extra_loss(step_of(model, x, labels)) is None
 
 
 @pytest.mark.parametrize("estimate", ["exact", "empirical"])
@@ -297,7 +296,7 @@ def test_what_ewc_and_online_ewc_keep_after_two_experiences(scenario, estimate):
     ewc, online = EWC(1.0, estimate=estimate), OnlineEWC(1.0, decay=0.3, estimate=estimate)
     slow, ends = [], []
     for strategy in (ewc, online):
-        strategy.start(stream, tiny, 0)
+        strategy.before_stream(stream, tiny, 0)
     for now in range(2):
         shaken(model, seed=now)
         train = stream[now].train
@@ -306,7 +305,7 @@ def test_what_ewc_and_online_ewc_keep_after_two_experiences(scenario, estimate):
         ends.append(vector(model.parameters()))
         for strategy in (ewc, online):
             strategy.now = now
-            strategy.end(model)
+            strategy.after_experience(model)
     close = {"atol": 1e-6, "rtol": 1e-5}  # images are prepared in single precision
     torch.testing.assert_close(ewc.importance, torch.stack(slow), **close)
     assert torch.equal(ewc.anchors, torch.stack(ends))
@@ -326,7 +325,7 @@ def test_synaptic_intelligence_by_a_training_loop_written_out(strength):
         epochs=6, lr=0.02, batch_size=12, weight_decay=0.1, schedule="constant", warmup=0.0
     )  # an epoch is one step
     fitted, strategy = tiny(6), SI(strength, damping=damping)
-    strategy.start(stream, tiny, 0)
+    strategy.before_stream(stream, tiny, 0)
 
     model = copy.deepcopy(fitted)
     parameters = list(model.parameters())
@@ -334,7 +333,7 @@ def test_synaptic_intelligence_by_a_training_loop_written_out(strength):
     for now in range(2):
         strategy.now = now
         strategy.learn(fitted, recipe, fresh=True)
-        strategy.end(fitted)
+        strategy.after_experience(fitted)
 
         matrices, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim == 1]
         optimizer = torch.optim.AdamW(
@@ -363,11 +362,11 @@ def test_synaptic_intelligence_step_by_step_with_plain_descent():
     """With plain descent a share is rate x gradient x (gradient + pull): the pull moves weights but earns nothing."""
     stream, rate = stream_of("task"), 0.1
     model, strategy = tiny(6), SI(2.0)
-    strategy.start(stream, tiny, 0)
+    strategy.before_stream(stream, tiny, 0)
     strategy.now = 0
     train = stream[0].train
     x, begun = images(train), vector(model.parameters())
-    strategy.begin(model, train)
+    strategy.before_training(model, train)
     strategy.importance = torch.rand(139, generator=torch.Generator().manual_seed(0)).double()
     strategy.anchors = strategy.anchors + 1.0
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
@@ -377,18 +376,18 @@ def test_synaptic_intelligence_step_by_step_with_plain_descent():
         step = step_of(model, x, train.labels)
         nn.functional.cross_entropy(step.logits[:, :2], train.labels).backward()
         gradient, now = vector([p.grad for p in model.parameters()]), vector(model.parameters())
-        strategy.adjust(step)
+        strategy.after_backward(step)
         rows = zip(strategy.importance.tolist(), now.tolist(), strategy.anchors.tolist(), strict=True)
         pull = torch.tensor([2 * 2.0 * omega * (weight - anchor) for omega, weight, anchor in rows]).double()
         torch.testing.assert_close(vector([p.grad for p in model.parameters()]), gradient + pull, atol=1e-6, rtol=0)
         optimizer.step()
-        strategy.after(step)
+        strategy.after_step(step)
         want += rate * gradient * (gradient + pull)
     torch.testing.assert_close(strategy.shares, want, atol=1e-6, rtol=0)
     assert (want < -1e-4).any()  # where the pull won: such weights were no help, and gain nothing
     assert (want > 1e-4).any()
     known, way = strategy.importance.clone(), vector(model.parameters()) - begun
-    strategy.end(model)
+    strategy.after_experience(model)
     gained = torch.tensor([max(0.0, w) / (d**2 + 0.1) for w, d in zip(want.tolist(), way.tolist(), strict=True)])
     torch.testing.assert_close(strategy.importance, known + gained, atol=1e-6, rtol=0)
     assert torch.equal(strategy.anchors, vector(model.parameters()))
@@ -463,13 +462,13 @@ def test_the_gradient_of_distillation_has_the_same_size_at_high_temperatures():
 def test_lwf_loss_sample_by_sample(scenario, now, heads):
     stream = stream_of(scenario)
     model, strategy = tiny(len(stream.classes)), LwF(0.7, temperature=3.0)
-    strategy.start(stream, tiny, 0)
+    strategy.before_stream(stream, tiny, 0)
     strategy.now = now
     train = stream[now].train
     x = images(train)
     with torch.no_grad():
         teacher = model(x).tolist()
-    strategy.begin(model, train)
+    strategy.before_training(model, train)
     shaken(model, by=0.5)
     step = step_of(model, x, train.labels)
     student = step.logits.tolist()
@@ -479,21 +478,23 @@ def test_lwf_loss_sample_by_sample(scenario, now, heads):
     ]
     want = 0.7 * now * sum(parts) / len(parts)
     assert want > 0.01
-    assert strategy.loss(step).item() == pytest.approx(want, abs=1e-6)
+    assert strategy.extra_loss(step).item() == pytest.approx(want, abs=1e-6)
 
 
 def test_lwf_distils_nothing_in_the_first_experience_and_nought_from_an_unchanged_model():
     stream = stream_of("task")
     model, strategy = tiny(6), LwF()
-    strategy.start(stream, tiny, 0)
+    strategy.before_stream(stream, tiny, 0)
     for now in range(2):
         strategy.now = now
-        strategy.begin(model, stream[now].train)
+        strategy.before_training(model, stream[now].train)
         step = step_of(model, images(stream[now].train), stream[now].train.labels)
         if now == 0:
-            assert strategy.loss(step) is None
+            assert strategy.extra_loss(step) is None
         else:
-            assert strategy.loss(step).item() == pytest.approx(0, abs=1e-6)  # the teacher answers in single precision
+            assert strategy.extra_loss(step).item() == pytest.approx(
+                0, abs=1e-6
+            )  # the teacher answers in single precision
 
 
 # ---- cross-entropy among some answers --------------------------------------------------------------------------------
@@ -547,12 +548,12 @@ def test_agem_takes_out_what_points_against_the_reference(pair):
 def test_agem_corrects_the_gradient_of_a_step(conflict):
     stream = stream_of("domain")
     model, strategy = tiny(2), AGEM(12)
-    strategy.start(stream, tiny, 0)
+    strategy.before_stream(stream, tiny, 0)
     strategy.now = 0
-    strategy.end(model)
+    strategy.after_experience(model)
     strategy.now = 1
-    strategy.begin(model, stream[1].train)
-    again = strategy.rehearsal
+    strategy.before_training(model, stream[1].train)
+    again = strategy.second
     positions = torch.tensor([7, 2, 2, 11, 5])
     x, old = images(again)[positions], again.labels[positions]
     targets = 1 - old if conflict else old  # the same images, called the other class
@@ -561,8 +562,8 @@ def test_agem_corrects_the_gradient_of_a_step(conflict):
     step = step_of(model, x, targets, x, positions)
     nn.functional.cross_entropy(step.logits, targets).backward()
     before = vector([p.grad for p in parameters])
-    assert strategy.loss(step) is None
-    strategy.adjust(step)
+    assert strategy.extra_loss(step) is None
+    strategy.after_backward(step)
     after = vector([p.grad for p in parameters])
     assert (float(before @ reference) < 0) == conflict
     if not conflict:
@@ -582,14 +583,14 @@ def test_replay_loss_sample_by_sample(scenario, now):
     stream = stream_of(scenario)
     classes = len(stream.classes)
     model, strategy = tiny(classes), Replay(15)
-    strategy.start(stream, tiny, 0)
+    strategy.before_stream(stream, tiny, 0)
     for earlier in range(now):
         strategy.now = earlier
-        strategy.end(model)
+        strategy.after_experience(model)
     strategy.now = now
     train = stream[now].train
-    strategy.begin(model, train)
-    again = strategy.rehearsal
+    strategy.before_training(model, train)
+    again = strategy.second
     assert len(again) == (12 if now == 1 else 15)
     positions = torch.tensor([3, 0, 9, 11, 4, 3])
     x, labels = images(again)[positions], again.labels[positions]
@@ -601,8 +602,8 @@ def test_replay_loss_sample_by_sample(scenario, now):
     allowed = masks(scenario, now, came_from, classes)
     want = now * slow_cross_entropy(model(x), labels, allowed)
     step = step_of(model, images(train), train.labels, x, positions)
-    assert strategy.loss(step).item() == pytest.approx(want, abs=1e-6)
-    assert strategy.loss(step_of(model, images(train), train.labels)) is None
+    assert strategy.extra_loss(step).item() == pytest.approx(want, abs=1e-6)
+    assert strategy.extra_loss(step_of(model, images(train), train.labels)) is None
 
 
 # ---- buffers ---------------------------------------------------------------------------------------------------------

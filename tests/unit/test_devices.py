@@ -18,7 +18,7 @@ from tl_helpers import freezing, runtime
 from tl_helpers.activations import Line
 from tl_helpers.adaptation import adapt_batch_norm
 from tl_helpers.continual.fisher import inputs_of
-from tl_helpers.training import Plugin, Recipe, Retention, evaluate, fit, loop, range_test
+from tl_helpers.training import Method, Recipe, Retention, evaluate, fit, fitting, range_test
 
 DATA = stripes(24)
 RECIPE = Recipe(epochs=1, batch_size=8)
@@ -52,19 +52,19 @@ class Begun(Exception):
     """The run has begun."""
 
 
-class First(Plugin):
-    def begin(self, model, train):
+class First(Method):
+    def before_training(self, model, train):
         self.where = where(model)
         raise Begun
 
 
 def test_a_run_takes_the_model_before_anything_of_a_method_acts(monkeypatch):
     """And so also before it is known whether the run is stored."""
-    monkeypatch.setattr(loop, "run_key", lambda *_: "")  # weights without content have no name
-    plugin, model = First(), small_model()
+    monkeypatch.setattr(fitting, "run_key", lambda *_, **__: "")  # weights without content have no name
+    method, model = First(), small_model()
     with pytest.raises(Begun):
-        fit(model, DATA, None, RECIPE, plugin=plugin)
-    assert plugin.where == {"meta"}
+        fit(model, DATA, None, RECIPE, method=method)
+    assert method.where == {"meta"}
 
 
 @pytest.mark.parametrize("depth", [0, 1])

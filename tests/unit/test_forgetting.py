@@ -50,7 +50,7 @@ def test_strength_nought_changes_nothing():
     plain, kept = copy.deepcopy(model), copy.deepcopy(model)
     train = turned(stripes(24, seed=1))
     fit(plain, train, None, RECIPE, fresh=True)
-    fit(kept, train, None, RECIPE, plugin=KeepAnswers(head, 0.0), fresh=True)
+    fit(kept, train, None, RECIPE, method=KeepAnswers(head, 0.0), fresh=True)
     assert all(torch.equal(p, q) for p, q in zip(plain.parameters(), kept.parameters(), strict=True))
 
 
@@ -64,7 +64,7 @@ def test_the_old_head_keeps_its_answers(rehearsed):
     for strength in (0.0, 10.0):
         new = copy.deepcopy(model)
         plugin = KeepAnswers(head, strength, rehearsal=other if rehearsed else None)
-        fit(new, train, None, RECIPE, plugin=plugin, fresh=True)
+        fit(new, train, None, RECIPE, method=plugin, fresh=True)
         gaps[strength] = float(distillation_loss(answers(new, head, asked), wanted))
         assert all(torch.equal(p, q) for p, q in zip(plugin.head.parameters(), head.parameters(), strict=True))
     assert gaps[10.0] < 0.5 * gaps[0.0]
@@ -74,7 +74,7 @@ def test_the_teacher_is_the_model_as_it_began():
     model, head = source_model()
     before = copy.deepcopy(model.state_dict())
     plugin = KeepAnswers(head, 1.0)
-    fit(model, turned(stripes(24, seed=1)), None, RECIPE, plugin=plugin, fresh=True)
+    fit(model, turned(stripes(24, seed=1)), None, RECIPE, method=plugin, fresh=True)
     assert all(torch.equal(tensor, before[name]) for name, tensor in plugin._teacher[0].state_dict().items())
 
 

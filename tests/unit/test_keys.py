@@ -213,11 +213,11 @@ def test_a_part_of_the_package_that_is_replaced_is_another_name(monkeypatch):
     """By a reader who tries something, or by a test; and the old name is back when it is."""
     from tl_helpers.data import views
 
-    before = code_name(training.loop._Loop)
+    before = code_name(training.fitting.Batches)
     with monkeypatch.context() as patch:
         patch.setattr(views, "views_of", lambda pixels, turns: pixels)
-        assert code_name(training.loop._Loop) != before
-    assert code_name(training.loop._Loop) == before
+        assert code_name(training.fitting.Batches) != before
+    assert code_name(training.fitting.Batches) == before
 
 
 WRAPPED = """
@@ -290,8 +290,9 @@ def test_what_python_keeps_on_a_class_later_is_no_part_of_its_name(load):
 def test_names_are_the_same_in_every_process():
     """Whatever the order of sets and whatever was imported before."""
     code = (
-        "from tl_helpers import activations, continual, features, keys\nfrom tl_helpers.training import loop, scoring\n"
-        "print(keys.code_name(loop._Loop), keys.code_name(features._run), keys.code_name(activations.Line),"
+        "from tl_helpers import activations, continual, features, keys\nfrom tl_helpers.training import fitting, scoring\n"
+        "print(keys.code_name(fitting._train, fitting.Batches), keys.code_name(features._run),"
+        " keys.code_name(activations.Line),"
         " keys.code_name(continual.EWC), keys.fingerprint({'a', 'b', 'c'}))"
     )
     found = set()
@@ -321,7 +322,7 @@ def test_keys_of_the_package_reach_what_their_numbers_depend_on():
     """The names that hand-kept lists had forgotten, and no furniture."""
     line = reached(activations.run_prefix, activations.views_of)
     assert {"tl_helpers.models.backbone.pool", "tl_helpers.data.views.view"} <= line
-    run = reached(training.loop._Loop)
+    run = reached(training.fitting._train, training.fitting.Batches)
     assert line <= run
     assert {"tl_helpers.freezing.freeze", "tl_helpers.training.recipe.rate_at", "tl_helpers.activations.Line"} <= run
     assert "tl_helpers.models.backbone.pool" in reached(features._run)

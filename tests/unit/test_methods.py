@@ -11,9 +11,9 @@ from torch import nn
 
 from tests.unit.small import small_model, stripes
 from tl_helpers import cache
-from tl_helpers.adaptation import CDAN, DAN, DANN, DeepCORAL, SelfTraining, losses
+from tl_helpers.adaptation import CDAN, DAN, DANN, Alignment, DeepCORAL, SelfTraining, losses
 from tl_helpers.data import Unlabelled, without_labels
-from tl_helpers.training import Alignment, Recipe, fit
+from tl_helpers.training import Recipe, Watcher, fit
 
 DIM = 16
 RECIPE = Recipe(epochs=2, batch_size=8)
@@ -35,8 +35,8 @@ def target():
 def test_a_method_trains_and_its_facts_are_recorded(name, target):
     plain, aligned = small_model(), small_model()
     fit(plain, stripes(24, seed=1), None, RECIPE)
-    run = fit(aligned, stripes(24, seed=1), None, RECIPE, align=METHODS[name](target))
-    assert run.config["align"]["method"] == name
+    run = fit(aligned, stripes(24, seed=1), None, RECIPE, method=METHODS[name](target))
+    assert run.config["method"]["method"] == name
     assert all(np.isfinite(record["alignment_loss"]) for record in run.history)
     assert any(not torch.equal(p, q) for p, q in zip(plain.parameters(), aligned.parameters(), strict=True))
 
@@ -44,9 +44,9 @@ def test_a_method_trains_and_its_facts_are_recorded(name, target):
 @pytest.mark.parametrize("name", METHODS)
 def test_same_seed_same_numbers_and_the_store_knows_the_run(name, target):
     first, second, third = small_model(), small_model(), small_model()
-    one = fit(first, stripes(24, seed=1), None, RECIPE, align=METHODS[name](target), fresh=True)
-    other = fit(second, stripes(24, seed=1), None, RECIPE, align=METHODS[name](target), fresh=True)
-    again = fit(third, stripes(24, seed=1), None, RECIPE, align=METHODS[name](target), fresh=False)
+    one = fit(first, stripes(24, seed=1), None, RECIPE, method=METHODS[name](target), fresh=True)
+    other = fit(second, stripes(24, seed=1), None, RECIPE, method=METHODS[name](target), fresh=True)
+    again = fit(third, stripes(24, seed=1), None, RECIPE, method=METHODS[name](target), fresh=False)
     assert one.key == other.key == again.key
     assert again.reused
     for p, q, r in zip(first.parameters(), second.parameters(), third.parameters(), strict=True):
@@ -64,7 +64,7 @@ def test_settings_and_target_are_part_of_a_runs_name(target):
         DeepCORAL(target),
         DeepCORAL(target, on="logits"),
     ]
-    keys = [fit(small_model(), stripes(24, seed=1), None, RECIPE, align=align).key for align in ways]
+    keys = [fit(small_model(), stripes(24, seed=1), None, RECIPE, method=alignment).key for alignment in ways]
     assert len(set(keys)) == len(ways)
 
 
@@ -72,7 +72,7 @@ def test_strength_zero_is_training_without_a_target(target):
     """Each domain goes through batch norm on its own, so the target leaves no trace in the weights: only in statistics."""
     plain, aligned = small_model(), small_model()
     fit(plain, stripes(24, seed=1), None, RECIPE)
-    fit(aligned, stripes(24, seed=1), None, RECIPE, align=DAN(target, 0.0))
+    fit(aligned, stripes(24, seed=1), None, RECIPE, method=DAN(target, 0.0))
     assert all(torch.equal(p, q) for p, q in zip(plain.parameters(), aligned.parameters(), strict=True))
     one, other = (model.backbone.stages["conv1"][1].running_mean for model in (plain, aligned))
     assert not torch.equal(one, other)
@@ -81,7 +81,9 @@ def test_strength_zero_is_training_without_a_target(target):
 def test_what_is_below_the_line_stays_bit_identical(target):
     model = small_model()
     before = copy.deepcopy(model.backbone.split(1)[0].state_dict())
-    fit(model, stripes(24, seed=1), None, Recipe(epochs=2, batch_size=8, freeze_depth=1), align=METHODS["DANN"](target))
+    fit(
+        model, stripes(24, seed=1), None, Recipe(epochs=2, batch_size=8, freeze_depth=1), method=METHODS["DANN"](target)
+    )
     after = model.backbone.split(1)[0].state_dict()
     assert before
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -93,8 +95,8 @@ def test_a_killed_run_goes_on_with_its_discriminator(target, monkeypatch):
     monkeypatch.setattr(checkpoint, "EVERY", 0.0)
     recipe = Recipe(epochs=3, batch_size=8)
     whole = small_model()
-    align = METHODS["DANN"](target)
-    done = fit(whole, stripes(24, seed=1), None, recipe, align=align, fresh=True)
+    alignment = METHODS["DANN"](target)
+    done = fit(whole, stripes(24, seed=1), None, recipe, method=alignment, fresh=True)
 
     def kill(record):
         if record["epoch"] == 3:
@@ -102,50 +104,65 @@ def test_a_killed_run_goes_on_with_its_discriminator(target, monkeypatch):
 
     killed = small_model()
     with pytest.raises(KeyboardInterrupt):
-        fit(killed, stripes(24, seed=1), None, recipe, align=METHODS["DANN"](target), fresh=True, on_epoch=kill)
+        fit(
+            killed,
+            stripes(24, seed=1),
+            None,
+            recipe,
+            method=METHODS["DANN"](target),
+            fresh=True,
+            watch=Watcher(each_epoch=kill),
+        )
     cache.shared("runs").drop(done.key)
     epochs, resumed, second = [], small_model(), METHODS["DANN"](target)
-    run = fit(resumed, stripes(24, seed=1), None, recipe, align=second, on_epoch=lambda r: epochs.append(r["epoch"]))
+    run = fit(
+        resumed,
+        stripes(24, seed=1),
+        None,
+        recipe,
+        method=second,
+        watch=Watcher(each_epoch=lambda r: epochs.append(r["epoch"])),
+    )
     assert epochs == [3]  # it went on, and did not begin again
     assert [record["epoch"] for record in run.history] == [1, 2, 3]
     assert all(torch.equal(p, q) for p, q in zip(whole.parameters(), resumed.parameters(), strict=True))
-    assert all(torch.equal(p, q) for p, q in zip(align.parameters(), second.parameters(), strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(alignment.parameters(), second.parameters(), strict=True))
 
 
 def test_reversal_turns_the_features_gradient_and_not_the_discriminators():
     target = without_labels(stripes(8, seed=2))
-    align = DANN(target, 0.5, dim=DIM)
-    plain = copy.deepcopy(align.discriminator)
+    alignment = DANN(target, 0.5, dim=DIM)
+    plain = copy.deepcopy(alignment.discriminator)
     features = torch.randn(12, DIM, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    align(features, torch.zeros(12, 2), 6, progress=0.4).backward()
+    alignment.weighted(features, torch.zeros(12, 2), 6, progress=0.4).backward()
 
     x = features.detach().clone().requires_grad_()
     domain = torch.tensor([1.0] * 6 + [0.0] * 6)
     nn.functional.binary_cross_entropy_with_logits(plain(x)[:, 0], domain).backward()
     growth = 2 / (1 + np.exp(-10 * 0.4)) - 1
     assert torch.allclose(features.grad, -0.5 * growth * x.grad, atol=1e-7)
-    for ours, theirs in zip(align.parameters(), plain.parameters(), strict=True):
+    for ours, theirs in zip(alignment.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
 
 
 def test_cdan_conditions_on_the_classifier_without_training_it_through_that():
     target = without_labels(stripes(8, seed=2))
-    align = CDAN(target, 1.0, dim=DIM, entropy=False)
+    alignment = CDAN(target, 1.0, dim=DIM, entropy=False)
     logits = torch.randn(12, 2, requires_grad=True)
-    align(torch.randn(12, DIM, requires_grad=True), logits, 6, progress=0.5).backward()
+    alignment.weighted(torch.randn(12, DIM, requires_grad=True), logits, 6, progress=0.5).backward()
     assert logits.grad is None
-    assert align.discriminator[0].in_features == DIM * 2
+    assert alignment.discriminator[0].in_features == DIM * 2
 
 
 def test_self_training_believes_only_the_confident():
     target = without_labels(stripes(8, seed=2))
-    align = SelfTraining(target, 2.0, threshold=0.9)
+    alignment = SelfTraining(target, 2.0, threshold=0.9)
     logits = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 1.0], [0.0, 4.0]], requires_grad=True)  # 1 source, 3 target
-    found = align(torch.zeros(4, DIM), logits, 1, progress=0.6)
+    found = alignment.weighted(torch.zeros(4, DIM), logits, 1, progress=0.6)
     each = -logits.detach().log_softmax(1)
     assert found.item() == pytest.approx(2 * 0.5 * (each[1, 0] + each[3, 1]).item() / 3, abs=1e-6)
-    assert align.facts["believed"].item() == pytest.approx(200 / 3, abs=1e-4)
-    assert align(torch.zeros(4, DIM), logits, 1, progress=0.1).item() == 0
+    assert alignment.facts["believed"].item() == pytest.approx(200 / 3, abs=1e-4)
+    assert alignment.weighted(torch.zeros(4, DIM), logits, 1, progress=0.1).item() == 0
 
 
 @pytest.mark.slow
@@ -160,7 +177,7 @@ def test_alignment_brings_two_shifted_domains_together(shifted):
         pixels = other.pixels[keep]
     target = Unlabelled(shifted, pixels, other.classes, np.arange(len(pixels)))
     without, aligned = (
-        fit(small_model(), source, None, Recipe(epochs=6, batch_size=16), align=DAN(target, strength))
+        fit(small_model(), source, None, Recipe(epochs=6, batch_size=16), method=DAN(target, strength))
         for strength in (0.0, 5.0)
     )
     assert aligned.history[-1]["alignment_loss"] < 0.7 * without.history[-1]["alignment_loss"]
@@ -187,9 +204,9 @@ def test_a_target_that_does_not_fit_the_source_is_refused(target):
     small = type(source)(pixels=source.pixels[..., :-2, :-2], labels=source.labels, classes=source.classes, **bare)
     renamed = type(source)(pixels=source.pixels, labels=source.labels, classes=("cat", "dog"), **bare)
     with pytest.raises(ValueError, match="shape"):
-        fit(small_model(), source, None, RECIPE, align=DAN(without_labels(small)))
+        fit(small_model(), source, None, RECIPE, method=DAN(without_labels(small)))
     with pytest.raises(ValueError, match="classes"):
-        fit(small_model(), source, None, RECIPE, align=DAN(without_labels(renamed)))
+        fit(small_model(), source, None, RECIPE, method=DAN(without_labels(renamed)))
     with pytest.raises(AttributeError, match="without labels"):
         _ = DAN(target).target.labels
 
@@ -207,7 +224,7 @@ class Ramp(Alignment):
 
 
 def test_an_epochs_record_holds_the_mean_over_its_steps(target):
-    run = fit(small_model(), stripes(24, seed=1), None, RECIPE, align=Ramp(target))  # 2 epochs of 3 steps
+    run = fit(small_model(), stripes(24, seed=1), None, RECIPE, method=Ramp(target))  # 2 epochs of 3 steps
     found = [record["alignment_loss"] for record in run.history]
     assert found == pytest.approx([(0 + 1 + 2) / 3 / 6, (3 + 4 + 5) / 3 / 6], abs=1e-6)
 

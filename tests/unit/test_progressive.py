@@ -48,12 +48,12 @@ def make(seed):
 def learned(stream, seed=0, upto=None):
     """The strategy and its models after the first `upto` experiences."""
     strategy, model = Progressive(WIDTH, lateral=LATERAL), make(seed)
-    strategy.start(stream, make, seed)
+    strategy.before_stream(stream, make, seed)
     for now in range(len(stream) if upto is None else upto):
         strategy.now = now
-        model = strategy.before(model)
+        model = strategy.before_experience(model)
         strategy.learn(model, RECIPE, fresh=True)
-        strategy.end(model)
+        strategy.after_experience(model)
     return strategy
 
 
@@ -156,12 +156,12 @@ def test_the_seed_settles_the_new_weights_whatever_the_global_generator_does():
 def test_earlier_columns_are_bit_identical_after_later_experiences():
     stream = stream_of()
     strategy, model, before = Progressive(WIDTH, lateral=LATERAL), make(0), []
-    strategy.start(stream, make, 0)
+    strategy.before_stream(stream, make, 0)
     for now in range(3):
         strategy.now = now
-        model = strategy.before(model)
+        model = strategy.before_experience(model)
         strategy.learn(model, RECIPE, fresh=True)
-        strategy.end(model)
+        strategy.after_experience(model)
         kept = copy.deepcopy(model.state_dict())
         answers = [strategy.logits(model, stream[on].test, on) for on in range(now + 1)]
         for earlier, (state, logits) in enumerate(before):
@@ -178,7 +178,7 @@ def test_the_books_freeze_contract_holds_for_a_new_column():
     model = Classifier(backbone(columns_of(strategy), seed=2), 6, seed=2)
     before = copy.deepcopy(model.state_dict())
     strategy.now = 1
-    fit(model, stream[1].train, None, strategy.recipe(RECIPE), seed=0, plugin=strategy, fresh=True)
+    fit(model, stream[1].train, None, strategy.recipe(RECIPE), seed=0, method=strategy, fresh=True)
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
     assert not [name for name in changed if "earlier" in name]

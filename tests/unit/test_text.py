@@ -129,7 +129,7 @@ def test_domains_with_sentences_of_other_lengths_are_aligned():
     for depth, backbone in ((0, load_backbone("minilm")), (8, with_adapter(load_backbone("minilm")))):
         model = Classifier(backbone, 2)
         recipe = Recipe(epochs=1, lr=1e-4, batch_size=8, freeze_depth=depth)
-        run = fit(model, task.samples("train"), None, recipe, align=DeepCORAL(target))
+        run = fit(model, task.samples("train"), None, recipe, method=DeepCORAL(target))
         assert run.history[-1]["alignment_loss"] > 0
 
 

@@ -28,12 +28,14 @@ from tl_helpers.data.views import views_of
 from tl_helpers.training import (
     Recipe,
     TrainingDiverged,
+    Watcher,
     calibration_error,
     checkpoint,
     embed,
     evaluate,
     fit,
-    loop,
+    fitting,
+    inputs,
     predict,
     rate_at,
     score,
@@ -100,8 +102,8 @@ def test_same_seed_same_bits(change):
 def test_an_identical_run_is_not_computed_twice(monkeypatch):
     first = small_model()
     run = fit(first, TRAIN, VALIDATION, SHORT, name="one")
-    monkeypatch.setattr(loop._Loop, "run", lambda *_: pytest.fail("trained again"))
-    monkeypatch.setattr(loop, "run_key", lambda *_: run.key)  # the patch above is a change of code
+    monkeypatch.setattr(fitting, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(fitting, "run_key", lambda *_, **__: run.key)  # the patch above is a change of code
     again = small_model()
     reused = fit(again, TRAIN, VALIDATION, SHORT, name="two")
     assert (run.reused, reused.reused) == (False, True)
@@ -116,7 +118,7 @@ def test_fresh_computes_anyway(how, monkeypatch):
     if how == "environment":
         monkeypatch.setenv("TL_FRESH", "1")
         runtime.current.cache_clear()
-        loop._COMPUTED.clear()  # as in a new process
+        fitting._COMPUTED.clear()  # as in a new process
     again = [
         fit(small_model(), TRAIN, VALIDATION, SHORT, fresh=True if how == "argument" else None).reused for _ in range(2)
     ]
@@ -128,16 +130,16 @@ def test_the_key_follows_code_data_recipe_seed_and_weights(monkeypatch):
     with torch.no_grad():
         other_weights.head[1].bias += 1e-6
     keys = [
-        training.run_key(small_model(), TRAIN, VALIDATION, SHORT, 0),
-        training.run_key(small_model(), TRAIN, VALIDATION, SHORT, 1),
-        training.run_key(small_model(), TRAIN, None, SHORT, 0),
-        training.run_key(small_model(), stripes(64, seed=9), VALIDATION, SHORT, 0),
-        training.run_key(small_model(), TRAIN, VALIDATION, dataclasses.replace(SHORT, lr=1e-4), 0),
-        training.run_key(other_weights, TRAIN, VALIDATION, SHORT, 0),
-        training.run_key(small_model(dropout=0.1), TRAIN, VALIDATION, SHORT, 0),
+        training.run_key(small_model(), TRAIN, VALIDATION, SHORT),
+        training.run_key(small_model(), TRAIN, VALIDATION, SHORT, seed=1),
+        training.run_key(small_model(), TRAIN, None, SHORT),
+        training.run_key(small_model(), stripes(64, seed=9), VALIDATION, SHORT),
+        training.run_key(small_model(), TRAIN, VALIDATION, dataclasses.replace(SHORT, lr=1e-4)),
+        training.run_key(other_weights, TRAIN, VALIDATION, SHORT),
+        training.run_key(small_model(dropout=0.1), TRAIN, VALIDATION, SHORT),
     ]
-    monkeypatch.setattr(loop.keys, "code_name", lambda *_: "other code")
-    keys.append(training.run_key(small_model(), TRAIN, VALIDATION, SHORT, 0))
+    monkeypatch.setattr(fitting.keys, "code_name", lambda *_: "other code")
+    keys.append(training.run_key(small_model(), TRAIN, VALIDATION, SHORT))
     assert len(set(keys)) == len(keys)
 
 
@@ -167,7 +169,7 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
     model = small_model(dropout=0.3)
     training.fit(model, stripes(64), stripes(32, seed=1, name="v"), training.Recipe(
-        epochs=5, lr=3e-3, batch_size=16, augment="flips", keep=sys.argv[2]), seed=3, on_epoch=on_epoch)
+        epochs=5, lr=3e-3, batch_size=16, augment="flips", keep=sys.argv[2]), seed=3, watch=training.Watcher(each_epoch=on_epoch))
 """
 
 
@@ -188,7 +190,14 @@ def test_killed_and_restarted_ends_with_the_same_bits(own_cache, stop, keep):
 
     epochs = []
     resumed = small_model(dropout=0.3)
-    rerun = fit(resumed, TRAIN, validation, recipe, seed=3, on_epoch=lambda epoch: epochs.append(epoch["epoch"]))
+    rerun = fit(
+        resumed,
+        TRAIN,
+        validation,
+        recipe,
+        seed=3,
+        watch=Watcher(each_epoch=lambda epoch: epochs.append(epoch["epoch"])),
+    )
     assert epochs == list(range(stop + 1, 6))  # it did go on, not start again
     assert same(weights(whole), weights(resumed))
     assert [e["train_loss"] for e in rerun.history] == [e["train_loss"] for e in run.history]
@@ -206,7 +215,14 @@ def train_and_tell(store, steps, result):
     runtime.current.cache_clear()
     checkpoint.EVERY = 0.0
     model = small_model(dropout=0.3)
-    fit(model, TRAIN, VALIDATION, LONG, seed=3, on_step=lambda step: steps.send(step["step"] + 4 * step["epoch"] - 4))
+    fit(
+        model,
+        TRAIN,
+        VALIDATION,
+        LONG,
+        seed=3,
+        watch=Watcher(each_step=lambda step: steps.send(step["step"] + 4 * step["epoch"] - 4)),
+    )
     steps.close()
     result.send({name: tensor.numpy() for name, tensor in model.state_dict().items()})
 
@@ -253,7 +269,7 @@ def test_interrupt_is_noted_and_the_next_run_goes_on(monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(small_model(), TRAIN, VALIDATION, recipe, on_epoch=interrupt)
+        fit(small_model(), TRAIN, VALIDATION, recipe, watch=Watcher(each_epoch=interrupt))
     note = ledger.default().records("unfinished run")[-1]
     assert note["why"] == "KeyboardInterrupt"
     assert len(note["history"]) == 3
@@ -272,21 +288,28 @@ def test_a_run_that_is_asked_to_be_fresh_begins_at_its_beginning(monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(small_model(), TRAIN, VALIDATION, recipe, on_epoch=interrupt)
+        fit(small_model(), TRAIN, VALIDATION, recipe, watch=Watcher(each_epoch=interrupt))
     epochs = []
-    fit(small_model(), TRAIN, VALIDATION, recipe, fresh=True, on_epoch=lambda epoch: epochs.append(epoch["epoch"]))
+    fit(
+        small_model(),
+        TRAIN,
+        VALIDATION,
+        recipe,
+        fresh=True,
+        watch=Watcher(each_epoch=lambda epoch: epochs.append(epoch["epoch"])),
+    )
     assert epochs == [1, 2, 3, 4]
 
 
 def test_a_run_whose_code_cannot_be_named_is_computed_and_not_kept(own_cache):
     thing = object()
 
-    class Nameless(training.Plugin):
+    class Nameless(training.Method):
         def loss(self, step):
             return step.logits.sum() * 0 if thing else None
 
     with pytest.warns(cache.CacheWarning, match="not kept"):
-        run = fit(small_model(), TRAIN, VALIDATION, SHORT, plugin=Nameless())
+        run = fit(small_model(), TRAIN, VALIDATION, SHORT, method=Nameless())
     assert (run.key, len(run.history)) == ("", SHORT.epochs)
     assert not list((own_cache / "runs").glob("*.tlc"))
 
@@ -309,7 +332,14 @@ def test_a_cache_folder_that_cannot_be_used_makes_the_book_slower_and_stops_noth
         spoil()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        run = fit(model, TRAIN, VALIDATION, recipe, fresh=True, on_epoch=spoil if moment == "during" else None)
+        run = fit(
+            model,
+            TRAIN,
+            VALIDATION,
+            recipe,
+            fresh=True,
+            watch=Watcher(each_epoch=spoil if moment == "during" else None),
+        )
         predict(model, VALIDATION)
         embed(model, VALIDATION)
     assert len(run.history) == 4
@@ -319,7 +349,7 @@ def test_a_cache_folder_that_cannot_be_used_makes_the_book_slower_and_stops_noth
 
 
 def test_stop_from_outside_is_not_stored(own_cache):
-    run = fit(small_model(), TRAIN, VALIDATION, SHORT, on_epoch=lambda epoch: False)
+    run = fit(small_model(), TRAIN, VALIDATION, SHORT, watch=Watcher(each_epoch=lambda epoch: False))
     assert len(run.history) == 1
     assert not list((own_cache / "runs").glob("*.tlc"))
 
@@ -395,7 +425,7 @@ def test_odd_last_batch_of_one_is_dropped():
 
 def test_flips_are_the_eight_exact_views():
     image = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
-    views = views_of(image.expand(400, -1, -1, -1), loop._turns(400, "flips", seed=0, epoch=0))
+    views = views_of(image.expand(400, -1, -1, -1), inputs.turns_of(400, "flips", seed=0, epoch=0))
     want = {torch.rot90(flip, k, (2, 3)).numpy().tobytes() for flip in (image, image.flip(3)) for k in range(4)}
     assert {view.numpy().tobytes() for view in views} == want
 

@@ -64,19 +64,23 @@ class Alignment(Method, abc.ABC):
         """
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        """Source and target through the network; the losses ``task`` and ``alignment``. Begins `facts` anew."""
+        """Source and target through the network; the losses ``task`` and ``alignment``."""
         model, sources = step.model, len(step.x)
         features = torch.cat([model.embed_above(x, step.depth) for x in (step.x, step.second_x)])
         logits = model.head(features)
         step.embedded, step.logits = features[:sources], logits[:sources].float()
         with torch.autocast(step.x.device.type, enabled=False):
-            self.facts = {}
-            value = self.loss(features.float(), logits.float(), sources, step.progress)
-            self.facts["alignment_loss"] = value.detach()
-        return {"task": self.task_loss(step), "alignment": self.weight * value}
+            value = self.weighted(features.float(), logits.float(), sources, step.progress)
+        return {"task": self.task_loss(step), "alignment": value}
+
+    def weighted(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
+        """The loss times its weight; notes the loss in `facts`, begun anew in each step."""
+        self.facts = {}
+        value = self.loss(features, logits, sources, progress)
+        self.facts["alignment_loss"] = value.detach()
+        return self.weight * value
 
     def check(self, model: Classifier, train: Samples, smoothing: float) -> None:
-        super().check(model, train, smoothing)
         if self.target.classes != train.classes:
             raise ValueError(f"{train.name} and {self.target.name} have other classes: adaptation needs the same ones.")
         text = all(samples.pixels.shape[1:3] == (1, 1) for samples in (self.target, train))
@@ -85,3 +89,4 @@ class Alignment(Method, abc.ABC):
                 f"{train.name} has images of shape {tuple(train.pixels.shape[1:])}, {self.target.name} of shape "
                 f"{tuple(self.target.pixels.shape[1:])}: use DomainPair(..., size=...), which makes them alike."
             )
+        super().check(model, train, smoothing)

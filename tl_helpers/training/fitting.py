@@ -164,7 +164,7 @@ def run_key(
     asked = ["probability"] if recipe.labels == "soft" or recipe.weights == "confidence" else []
     return keys.fingerprint(
         "run",
-        keys.code_name(_train),
+        keys.code_name(_train, Batches),
         runtime.versions(),
         model,
         model.backbone.preprocessing,
@@ -177,7 +177,7 @@ def run_key(
         here.device.type,
         here.precision,
         (Method() if method is None else method).key(),
-        [watcher.key() for watcher in watch],
+        [watcher.key() for watcher in watch if watcher.measures],
     )
 
 
@@ -190,18 +190,17 @@ def _train(
     key: str,
 ) -> tuple[dict[str, float], bool]:
     """From the beginning or the last checkpoint to the end; returns the kept epoch's record, and whether it got there."""
-    model = trained.model
+    model, measuring = trained.model, [watcher for watcher in watchers if watcher.measures]
     runtime.seed_everything(batches.seed)
     optimizer = optimizer_of(trained, recipe)
     best, best_state = None, None
     saved = checkpoint.resume(key, trained, optimizer)
     if saved:
         history[:], best, best_state = saved["history"], saved["best"], saved["best_state"]
-        for watcher, measured in zip(watchers, saved["measured"], strict=True):
+        for watcher, measured in zip(measuring, saved["measured"], strict=True):
             watcher.measured = measured
     else:
         for watcher in watchers:
-            watcher.measured = []
             watcher.before_training(model)
     last_saved, go_on = time.perf_counter(), True
     for record in train(trained, batches, optimizer, recipe, history, watchers=watchers):
@@ -212,7 +211,7 @@ def _train(
         if not go_on or (recipe.patience and record["epoch"] - best["epoch"] >= recipe.patience):
             break
         if checkpoint.due(last_saved) and len(history) < recipe.epochs:
-            measured = [watcher.measured for watcher in watchers]
+            measured = [watcher.measured for watcher in measuring]
             progress = {"history": history, "measured": measured, "best": best, "best_state": best_state}
             checkpoint.save(key, trained, optimizer, progress)
             last_saved = time.perf_counter()

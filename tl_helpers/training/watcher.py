@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -34,7 +35,11 @@ class Watcher:
     ----------
     measured : list of dict
         What a watcher that measures has found, stored with the run.
+    measures : bool
+        Whether a run with this watcher is another run than one without, to be stored under another name.
     """
+
+    measures: ClassVar[bool] = False
 
     def __init__(self, each_step: Report | None = None, each_epoch: Report | None = None) -> None:
         self.each_step, self.each_epoch = each_step, each_epoch
@@ -52,7 +57,7 @@ class Watcher:
         return self.each_epoch(record) if self.each_epoch else None
 
     def key(self) -> list:
-        """What it adds to a run's name in the store: nothing, unless it measures."""
+        """What it adds to a run's name in the store, if it measures."""
         return []
 
 
@@ -77,6 +82,8 @@ class Retention(Watcher):
     ValueError
         For no samples, or labels beyond the outputs.
     """
+
+    measures = True
 
     def __init__(self, samples: Samples, head: nn.Module, *, classes: Sequence[int] | None = None) -> None:
         if len(samples) == 0:
