@@ -169,7 +169,8 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
     model = small_model(dropout=0.3)
     training.fit(model, stripes(64), stripes(32, seed=1, name="v"), training.Recipe(
-        epochs=5, lr=3e-3, batch_size=16, augment="flips", keep=sys.argv[2]), seed=3, watch=training.Watcher(each_epoch=on_epoch))
+        epochs=5, lr=3e-3, batch_size=16, augment="flips", keep=sys.argv[2]),
+        watch=training.Watcher(each_epoch=on_epoch), seed=3)
 """
 
 
