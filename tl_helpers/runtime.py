@@ -36,6 +36,7 @@ if os.environ.get("TL_THREADS", "").isdigit():  # for BLAS and OpenMP too, which
 import numpy as np  # noqa: E402
 import platformdirs  # noqa: E402
 import torch  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from tqdm.auto import tqdm  # noqa: E402
 
 T = TypeVar("T")
@@ -168,7 +169,7 @@ def has_bfloat16(device: torch.device | None = None) -> bool:
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch (all devices), and ask torch for deterministic algorithms.
 
-    This is the one place where the book touches global random state; code that can, takes a generator instead.
+    For a notebook's first cell. The package itself draws from generators of its own; see `RandomNumbers`.
 
     Raises
     ------
@@ -180,17 +181,93 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+    deterministic()
+
+
+def deterministic() -> None:
+    """Ask torch for algorithms that give the same bits each time."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # only for hunting bugs, and it costs time
     torch.backends.cudnn.benchmark = False
 
 
-def seed_worker(worker: int) -> None:
-    """``worker_init_fn`` of a DataLoader: seed a worker's Python and NumPy from torch's own worker seed."""
-    seed = torch.initial_seed() % 2**32
-    random.seed(seed)
-    np.random.seed(seed)
+class RandomNumbers(TorchDispatchMode):
+    """Random numbers that belong to one piece of work, whatever else the process draws or seeds meanwhile.
+
+    Inside ``with``, and in this thread only, what torch would draw from its global generator (dropout, initial weights)
+    comes from here; the global one is left alone. Costs some microseconds for each operation of torch.
+
+    Parameters
+    ----------
+    seed : int
+
+    Attributes
+    ----------
+    drawn : bool
+        Whether anything was drawn since this was last set to False.
+
+    Raises
+    ------
+    ValueError
+        If the seed is not in [0, 2**32).
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        if not 0 <= int(seed) < 2**32:
+            raise ValueError(f"seed={seed}: use a whole number from 0 to 2**32 - 1.")
+        kinds = {"cpu", current().device.type} & {"cpu", "cuda", "mps"}
+        self.generators = {kind: torch.Generator(kind).manual_seed(int(seed)) for kind in sorted(kinds)}
+        self.drawn = False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if torch.Tag.nondeterministic_seeded not in func.tags or kwargs.get("generator") is not None:
+            return func(*args, **kwargs)
+        self.drawn = True
+        where = next((value.device for value in args if isinstance(value, torch.Tensor)), kwargs.get("device"))
+        kind = torch.device(where or "cpu").type
+        if kind not in self.generators:  # no numbers to draw, as on the device "meta"
+            return func(*args, **kwargs)
+        if (same := _with_generator(func)) is not None:
+            return same(*args, **kwargs | {"generator": self.generators[kind]})
+        return self._lend(kind, func, args, kwargs)
+
+    def _lend(self, kind: str, func, args, kwargs):
+        """An operation that takes no generator (a GPU's dropout) gets the global one, in our state, for that moment."""
+        ours, theirs = self.generators[kind], _global_generator(kind)
+        kept = theirs.get_state()
+        theirs.set_state(ours.get_state())
+        try:
+            return func(*args, **kwargs)
+        finally:
+            ours.set_state(theirs.get_state())
+            theirs.set_state(kept)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Where the generators are, by kind of device; for a checkpoint."""
+        return {kind: generator.get_state() for kind, generator in self.generators.items()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from there."""
+        for kind, generator in self.generators.items():
+            generator.set_state(state[kind])
+
+
+@functools.cache
+def _with_generator(func: torch._ops.OpOverload) -> torch._ops.OpOverload | None:
+    """The operation in the form that takes a generator: ``rand.generator`` for ``rand``; None where there is none."""
+    if any(argument.name == "generator" for argument in func._schema.arguments):
+        return func
+    name = func._overloadname
+    return getattr(func.overloadpacket, "generator" if name == "default" else f"{name}_generator", None)
+
+
+def _global_generator(kind: str) -> torch.Generator:
+    if kind == "cuda":
+        return torch.cuda.default_generators[torch.cuda.current_device()]
+    return torch.mps._get_default_mps_generator() if kind == "mps" else torch.default_generator
 
 
 def require_online(what: str) -> None:

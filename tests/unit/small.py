@@ -1,5 +1,8 @@
 """Small things to train on, and to train."""
 
+import contextlib
+import threading
+
 import numpy as np
 import torch
 
@@ -30,3 +33,24 @@ def stripes(n: int = 64, size: int = 28, seed: int = 0, classes: int = 2, name: 
 def small_model(classes: int = 2, seed: int = 0, dropout: float = 0.0) -> Classifier:
     """The small digit network with random weights and a new head."""
     return Classifier(load_backbone("digit_cnn", pretrained=False, seed=seed), classes, dropout=dropout, seed=seed)
+
+
+@contextlib.contextmanager
+def meddling():
+    """Another thread that draws from the global generator, and reseeds it, all the time."""
+    done, rounds = threading.Event(), []
+
+    def meddle():
+        while not done.is_set():
+            torch.rand(5)
+            torch.manual_seed(len(rounds))
+            rounds.append(1)
+
+    thread = threading.Thread(target=meddle)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    assert rounds

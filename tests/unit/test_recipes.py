@@ -119,6 +119,33 @@ def test_each_change_changes_the_run_and_repeats(change):
     assert runs[0].key == runs[1].key != runs[2].key
 
 
+def test_crops_repeat_differ_and_stay_inside():
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(40, 200, size=(6, 3, 20, 28), dtype=np.uint8))
+    seeds = inputs.turns_of(6, "crops", seed=1, epoch=0)
+    found = inputs.crops_of(pixels, seeds)
+    assert found.shape == pixels.shape
+    assert found.dtype is torch.uint8
+    assert torch.equal(found, inputs.crops_of(pixels, seeds))
+    assert torch.equal(found[2:3], inputs.crops_of(pixels[2:3], seeds[2:3]))  # whatever it is cropped together with
+    assert all(not torch.equal(one, other) for one, other in zip(found, pixels, strict=True))
+    assert not torch.equal(seeds, inputs.turns_of(6, "crops", seed=1, epoch=1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1))
+def test_a_crop_shows_35_to_100_percent_of_the_image_in_a_ratio_of_3_to_4(seed):
+    """Seen by its scale: an image whose values are its coordinates becomes one whose values run more slowly."""
+    size = 64
+    rows = (torch.arange(size) * 3).to(torch.uint8)
+    ramps = torch.stack([rows[:, None].expand(size, size), rows[None].expand(size, size)])[None]
+    down, across = inputs.crops_of(ramps, torch.tensor([seed]))[0].float()
+    height = float(down[-1].mean() - down[0].mean()) / 3 + 1
+    width = abs(float(across[:, -1].mean() - across[:, 0].mean())) / 3 + 1
+    assert 0.3 < height * width / size**2 <= 1.02
+    assert 0.7 < width / height < 1.43
+
+
 def test_the_key_follows_the_probabilities_only_where_they_count():
     other = dataclasses.replace(SURE, extra={"probability": SURE.extra["probability"] * 0.9})
     for recipe, differs in ((SHORT, False), (dataclasses.replace(SHORT, labels="soft"), True)):

@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from tests.unit.small import stripes
+from tests.unit.small import meddling, stripes
 from tl_helpers import features, runtime
 from tl_helpers.models import load_backbone
 
@@ -77,15 +78,78 @@ def test_seed_out_of_range(seed):
         runtime.seed_everything(seed)
 
 
-def test_workers_differ_but_repeat():
+# ---- random numbers of one piece of work -------------------------------------------------------------------------
+
+
+def draw(rounds=40):
+    """Dropout, a draw, an initial weight and a permutation, again and again."""
+    found = []
+    for _ in range(rounds):
+        found += [nn.functional.dropout(torch.ones(8), 0.5), torch.rand(3), nn.Linear(3, 2).weight.detach().clone()]
+        found += [torch.randperm(9), torch.randint(3, 90, (4,)), torch.randn_like(found[0]), torch.zeros(3).normal_()]
+    return found
+
+
+def alike(one, other):
+    return all(torch.equal(p, q) for p, q in zip(one, other, strict=True))
+
+
+def test_random_numbers_follow_from_the_seed_and_leave_the_global_ones_alone():
     torch.manual_seed(3)
-    runtime.seed_worker(0)
-    first = np.random.rand()
-    runtime.seed_worker(0)
-    assert np.random.rand() == first
-    torch.manual_seed(4)
-    runtime.seed_worker(0)
-    assert np.random.rand() != first
+    before = torch.get_rng_state()
+    with runtime.RandomNumbers(7) as numbers:
+        one = draw()
+    assert numbers.drawn
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(7)
+    assert alike(one, draw())  # what a process that is seeded and alone would draw
+    with runtime.RandomNumbers(8):
+        assert not alike(one, draw())
+
+
+def test_nothing_else_draws_from_them_or_reseeds_them():
+    with runtime.RandomNumbers(7):
+        expected = draw(200)
+    with meddling(), runtime.RandomNumbers(7):
+        assert alike(expected, draw(200))
+
+
+def test_two_threads_have_their_own():
+    def work(seed):
+        with runtime.RandomNumbers(seed):
+            return draw(100)
+
+    alone = [work(seed) for seed in (1, 2)]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(work, (1, 2)))
+    assert all(map(alike, alone, together))
+
+
+def test_a_generator_that_is_given_is_used_and_random_numbers_go_on_from_a_state():
+    with runtime.RandomNumbers(7) as numbers:
+        given = torch.rand(3, generator=torch.Generator().manual_seed(1))
+        assert not numbers.drawn
+        torch.rand(3)
+        state = numbers.state()
+        rest = torch.rand(3)
+    assert torch.equal(given, torch.rand(3, generator=torch.Generator().manual_seed(1)))
+    again = runtime.RandomNumbers(0)
+    again.restore(state)
+    with again:
+        assert torch.equal(rest, torch.rand(3))
+
+
+def test_an_operation_that_takes_no_generator_gets_the_numbers_too():
+    """A GPU's dropout is one of these."""
+    x, before = torch.ones(64), torch.get_rng_state()
+    with runtime.RandomNumbers(7) as numbers:
+        found = [torch.ops.aten.native_dropout(x, 0.5, True)[0] for _ in range(2)]
+    assert numbers.drawn
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(7)
+    assert alike(found, [torch.ops.aten.native_dropout(x, 0.5, True)[0] for _ in range(2)])
+    with pytest.raises(ValueError, match="seed=-1"):
+        runtime.RandomNumbers(-1)
 
 
 def test_float32_unless_asked_otherwise(own_cache):

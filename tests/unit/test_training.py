@@ -42,7 +42,7 @@ from tl_helpers.training import (
     softmax,
 )
 
-from .small import small_model, stripes
+from .small import meddling, small_model, stripes
 
 TRAIN = stripes(64)
 VALIDATION = stripes(32, seed=1, name="stripes/validation")
@@ -259,6 +259,18 @@ def test_ten_kills_at_random_moments_change_no_bit(own_cache):
         process.join()
     assert any(step > 1 for step in begun)  # some did go on
     assert all(np.array_equal(resumed[name], tensor.numpy()) for name, tensor in whole.state_dict().items())
+
+
+def test_a_run_owns_its_random_numbers():
+    """Whatever a notebook draws or seeds while a control trains in another thread, the weights have the same bits."""
+    recipe = Recipe(epochs=3, lr=3e-3, batch_size=8, augment="crops")
+    torch.manual_seed(5)
+    quiet, loud, before = small_model(dropout=0.5), small_model(dropout=0.5), torch.get_rng_state()
+    fit(quiet, TRAIN, None, recipe, seed=3, fresh=True)
+    assert torch.equal(before, torch.get_rng_state())
+    with meddling():
+        fit(loud, TRAIN, None, recipe, seed=3, fresh=True)
+    assert same(weights(quiet), weights(loud))
 
 
 def test_interrupt_is_noted_and_the_next_run_goes_on(monkeypatch):

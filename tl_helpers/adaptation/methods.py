@@ -5,9 +5,9 @@ All of them see the target's images and never its labels; `Alignment` says what 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from tl_helpers import runtime
 from tl_helpers.adaptation.alignment import Alignment
 from tl_helpers.adaptation.losses import (
     certainty,
@@ -156,8 +156,7 @@ def discriminator(inputs: int, seed: int) -> nn.Sequential:
 
     Its weights come from `seed` alone, independent of the global random state.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         return nn.Sequential(
             nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1)
         )

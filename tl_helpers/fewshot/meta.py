@@ -68,8 +68,7 @@ class BatchStatistics(nn.Module):
 
 def mlp(*, hidden: Sequence[int] = (40, 40), inputs: int = 1, outputs: int = 1, seed: int = 0) -> Learner:
     """A small dense network; 40-40 is the one of MAML's sinusoids (Finn et al. 2017)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         layers, width = [], inputs
         for size in hidden:
             layers.append(nn.Sequential(nn.Linear(width, size), nn.ReLU()))
@@ -95,8 +94,7 @@ def small_conv(
         raise ValueError(f"ways={ways}: a classifier needs two classes or more.")
     if norm not in ("batch", "group"):
         raise ValueError(f"norm={norm!r}: use 'batch' or 'group'.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         stack, width = [], 1
         for _ in range(blocks):
             normed = BatchStatistics(channels) if norm == "batch" else nn.GroupNorm(4, channels)

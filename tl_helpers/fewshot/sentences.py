@@ -151,8 +151,7 @@ def setfit(
     )
     losses = []
     encoder.train()
-    with torch.random.fork_rng(devices=[encoder.device] if encoder.device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         for batch in runtime.progress(batches, total=len(batches), what="SetFit pairs"):
             sides = [encoder.preprocess([texts[pair[side]] for pair in batch]) for side in (0, 1)]
             moved = [

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tl_helpers import runtime
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -187,8 +189,7 @@ def with_adapter(backbone: Backbone, dim: int = 128, *, after: str | None = None
     kept = names[: names.index(after) + 1] if after else names
     stages = {name: backbone.stages[name] for name in kept}
     width = backbone.dim if len(kept) == len(names) else _width(backbone, stages)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         adapter = nn.Sequential(
             nn.BatchNorm1d(width),
             nn.Linear(width, dim, bias=False),

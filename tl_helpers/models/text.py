@@ -14,6 +14,7 @@ import torch
 import transformers
 from torch import nn
 
+from tl_helpers import runtime
 from tl_helpers.data.text import decode_texts
 from tl_helpers.models.backbone import Backbone
 from tl_helpers.models.weights import WeightsError, checked_bytes
@@ -118,8 +119,7 @@ def minilm_folder() -> Path:
 def _network(seed: int) -> nn.Module:
     config = transformers.BertConfig.from_pretrained(minilm_folder())
     config._attn_implementation = "sdpa"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         return transformers.BertModel(config, add_pooling_layer=False).eval()
 
 

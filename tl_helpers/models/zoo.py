@@ -101,8 +101,7 @@ def _lite0_network(pretrained: bool, seed: int) -> nn.Module:
         file = lite0_weight_file()
         stamp = file.stat().st_mtime_ns if file.exists() else 0
         return copy.deepcopy(_pretrained_lite0(file, stamp))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         return timm.create_model("tf_efficientnet_lite0", pretrained=False)
 
 
@@ -179,8 +178,7 @@ def _digit_network(
 ) -> Backbone:
     if pretrained:
         raise ValueError(f"{name} has no pre-trained weights: pass pretrained=False and train it on a source task.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         stages = make()
     return Backbone(
         name=name,
@@ -198,8 +196,7 @@ def _timm_backbone(name: str, pretrained: bool, seed: int) -> Backbone:
         runtime.require_online(f"The pre-trained weights of timm/{name}")
     if name.split(".")[0] not in timm.list_models():
         raise ValueError(f"timm knows no model {name!r}; timm.list_models('*resnet*') lists names.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         network = timm.create_model(name, pretrained=pretrained)
     if hasattr(network, "conv_stem") and hasattr(network, "conv_head"):
         stages = _efficientnet_stages(network)

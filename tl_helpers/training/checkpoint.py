@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tl_helpers import cache, runtime
+from tl_helpers import cache
+from tl_helpers.runtime import RandomNumbers
 
 EVERY = 10.0
 """Seconds between checkpoints (at the end of an epoch): at most about this much work is lost to a killed process."""
@@ -22,14 +23,16 @@ def due(last: float) -> bool:
     return time.perf_counter() - last >= EVERY
 
 
-def save(key: str, model: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
-    """Keep weights, the optimiser's state, `progress` and the random generators; nothing without a key."""
+def save(
+    key: str, model: nn.Module, optimizer: torch.optim.Optimizer, numbers: RandomNumbers, progress: dict[str, Any]
+) -> None:
+    """Keep weights, the optimiser's state, `progress` and the random numbers' state; nothing without a key."""
     if not key:
         return
     content = progress | {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "random": {device: generator.get_state() for device, generator in _generators().items()},
+        "random": numbers.state(),
     }
     file = io.BytesIO()
     torch.save(content, file)
@@ -37,7 +40,9 @@ def save(key: str, model: nn.Module, optimizer: torch.optim.Optimizer, progress:
     cache.shared(KIND).put(key, {"checkpoint": raw})
 
 
-def resume(key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+def resume(
+    key: str, model: nn.Module, optimizer: torch.optim.Optimizer, numbers: RandomNumbers
+) -> dict[str, Any] | None:
     """Put everything back and return the progress, or None if there is no checkpoint."""
     entry = cache.shared(KIND).get(key) if key else None
     if entry is None:
@@ -47,8 +52,7 @@ def resume(key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
     )
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
-    for device, state in content["random"].items():
-        _generators()[device].set_state(state)
+    numbers.restore(content["random"])
     return content
 
 
@@ -56,14 +60,3 @@ def drop(key: str) -> None:
     """Forget it: the run is done, or begins anew."""
     if key:
         cache.shared(KIND).drop(key)
-
-
-def _generators() -> dict[str, torch.Generator]:
-    """The random generators that a training run draws from: the CPU's and that of the device in use."""
-    found = {"cpu": torch.default_generator}
-    device = runtime.current().device
-    if device.type == "cuda":
-        found["cuda"] = torch.cuda.default_generators[device.index or 0]
-    elif device.type == "mps":
-        found["mps"] = torch.mps._get_default_mps_generator()
-    return found

@@ -191,10 +191,10 @@ def _train(
 ) -> tuple[dict[str, float], bool]:
     """From the beginning or the last checkpoint to the end; returns the kept epoch's record, and whether it got there."""
     model, measuring = trained.model, [watcher for watcher in watchers if watcher.measures]
-    runtime.seed_everything(batches.seed)
-    optimizer = optimizer_of(trained, recipe)
+    runtime.deterministic()
+    optimizer, numbers = optimizer_of(trained, recipe), runtime.RandomNumbers(batches.seed)
     best, best_state = None, None
-    saved = checkpoint.resume(key, trained, optimizer)
+    saved = checkpoint.resume(key, trained, optimizer, numbers)
     if saved:
         history[:], best, best_state = saved["history"], saved["best"], saved["best_state"]
         for watcher, measured in zip(measuring, saved["measured"], strict=True):
@@ -203,7 +203,7 @@ def _train(
         for watcher in watchers:
             watcher.before_training(model)
     last_saved, go_on = time.perf_counter(), True
-    for record in train(trained, batches, optimizer, recipe, history, watchers=watchers):
+    for record in train(trained, batches, optimizer, recipe, numbers, history, watchers=watchers):
         if best is None or _rank(record) > _rank(best):
             best = record
             best_state = copy.deepcopy(model.state_dict()) if recipe.keep == "best" else None
@@ -213,7 +213,7 @@ def _train(
         if checkpoint.due(last_saved) and len(history) < recipe.epochs:
             measured = [watcher.measured for watcher in measuring]
             progress = {"history": history, "measured": measured, "best": best, "best_state": best_state}
-            checkpoint.save(key, trained, optimizer, progress)
+            checkpoint.save(key, trained, optimizer, numbers, progress)
             last_saved = time.perf_counter()
     else:
         go_on = len(history) == recipe.epochs  # or a watcher stopped it within an epoch

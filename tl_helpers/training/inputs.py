@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-import torchvision.transforms.v2 as transforms
+import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 
 from tl_helpers import activations, runtime
@@ -22,7 +22,7 @@ AHEAD = 8
 """Batches whose activations are computed together, ahead of training on them."""
 
 Source = Callable[[Tensor, Tensor], Tensor]
-"""From positions and views, int64 (N,) both, to the inputs of what is trained."""
+"""From positions and turns, int64 (N,) both, to the inputs of what is trained. A turn says how an image is augmented."""
 
 
 class Batches:
@@ -120,7 +120,7 @@ class Batches:
 
         def from_images(positions: Tensor, turns: Tensor) -> Tensor:
             pixels = samples.pixels[positions]
-            pixels = _crop(pixels) if self.recipe.augment == "crops" else views.views_of(pixels, turns)
+            pixels = crops_of(pixels, turns) if self.recipe.augment == "crops" else views.views_of(pixels, turns)
             if depth == 0:
                 return self.model.backbone.prepare(pixels.to(runtime.current().device))
             return activations.run_prefix(self.model.backbone, pixels, 0, depth).float()
@@ -163,11 +163,11 @@ def weights_of(samples: Samples, kind: str) -> Tensor | None:
 
 
 def turns_of(samples: int, augment: str, seed: int, epoch: int) -> Tensor:
-    """The exact view in which each sample is shown in an epoch: int64, shape (N,)."""
-    if augment != "flips":
+    """How each sample is shown in an epoch, int64, shape (N,): the number of its exact view, or the seed of its crop."""
+    if augment == "none":
         return torch.zeros(samples, dtype=torch.int64)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch + 500_009)
-    return torch.randint(0, views.VIEWS, (samples,), generator=generator)
+    return torch.randint(0, views.VIEWS if augment == "flips" else 2**31, (samples,), generator=generator)
 
 
 def _count(samples: int, batch_size: int) -> int:
@@ -192,13 +192,35 @@ def _probability(samples: Samples, what: str) -> np.ndarray:
     return p
 
 
-def _crop(pixels: Tensor) -> Tensor:
-    """A random resized crop and a random mirror image of each image, as ImageNet's training pictures get; uint8."""
-    size = tuple(pixels.shape[-2:])
-    change = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(size, scale=(0.35, 1.0), antialias=True),
-            transforms.RandomHorizontalFlip(),
-        ]
-    )
-    return torch.stack([change(image) for image in pixels])
+def crops_of(pixels: Tensor, seeds: Tensor) -> Tensor:
+    """A random crop and a random mirror image of each image, as ImageNet's training pictures get.
+
+    35 to 100 % of the area in a ratio of 3:4 to 4:3, resized to what it was (Szegedy et al. 2015). Where ten draws do not
+    fit into the image, all of it is taken.
+
+    Parameters
+    ----------
+    pixels : torch.Tensor
+        uint8, shape (N, C, H, W).
+    seeds : torch.Tensor
+        int64, shape (N,): one for each image.
+
+    Returns
+    -------
+    torch.Tensor
+        uint8, shape (N, C, H, W).
+    """
+    height, width = pixels.shape[-2:]
+    cropped = []
+    for image, seed in zip(pixels, seeds.tolist(), strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        draws = torch.rand(10, 2, generator=generator)
+        areas, ratios = height * width * (0.35 + 0.65 * draws[:, 0]), ((2 * draws[:, 1] - 1) * math.log(4 / 3)).exp()
+        sizes = torch.stack([(areas / ratios).sqrt(), (areas * ratios).sqrt()], dim=1).round().int()
+        fits = sizes[(sizes[:, 0] <= height) & (sizes[:, 1] <= width)]
+        h, w = fits[0].tolist() if len(fits) else (height, width)
+        room = (height - h + 1, width - w + 1, 2)
+        top, left, mirrored = (int(torch.randint(most, (), generator=generator)) for most in room)
+        image = tvf.resized_crop(image, top, left, h, w, [height, width], antialias=True)
+        cropped.append(image.flip(-1) if mirrored else image)
+    return torch.stack(cropped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ def train(
     batches: Batches,
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
+    numbers: runtime.RandomNumbers,
     history: list[dict[str, float]],
     *,
     watchers: Sequence[Watcher] = (),
@@ -49,6 +51,8 @@ def train(
     optimizer : torch.optim.Optimizer
         See `optimizer_of`.
     recipe : Recipe
+    numbers : RandomNumbers
+        What dropout and the like draw from.
     history : list of dict
         The records of the epochs so far; those of the new ones are appended.
     watchers : sequence of Watcher
@@ -74,18 +78,20 @@ def train(
         depth = line_at(epoch, model.backbone.depth, recipe)
         freezing.freeze(model, depth, batch_norm=recipe.batch_norm)
         net.train()  # frozen stages stay in eval mode: see Backbone.train
+        numbers.drawn = False  # where nothing is drawn in an epoch's first step, nothing is in the others
         for step in batches.epoch(epoch, depth):
             relative = rate(step.number, steps, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = relative * group["peak"]
 
-            with here.autocast():
-                losses = net(step)  # forward, through model and method
-            optimizer.zero_grad()
-            method.backward(step, losses)
-            method.after_backward(step)
-            optimizer.step()
-            method.after_step(step)
+            with numbers if step.number % len(batches) == 0 or numbers.drawn else nullcontext():
+                with here.autocast():
+                    losses = net(step)  # forward, through model and method
+                optimizer.zero_grad()
+                method.backward(step, losses)
+                method.after_backward(step)
+                optimizer.step()
+                method.after_step(step)
 
             seen.append({"train_loss": sum(losses.values()).detach(), **method.facts})
             if watchers:

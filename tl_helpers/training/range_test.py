@@ -96,18 +96,9 @@ def range_test(
         diverged = not math.isfinite(losses[-1]) or _smooth(losses)[-1] > DIVERGED_AT * min(_smooth(losses))
         return not diverged and len(losses) < steps
 
-    runtime.seed_everything(seed)
-    trained = Trained(model, Method())
-    watchers = [Watcher(each_step=look)]
-    for _ in train(
-        trained,
-        batches,
-        optimizer_of(trained, recipe),
-        recipe,
-        [],
-        watchers=watchers,
-        rate=lambda step, *_: rates[step],
-    ):
+    trained, numbers, watch = Trained(model, Method()), runtime.RandomNumbers(seed), Watcher(each_step=look)
+    parts = trained, batches, optimizer_of(trained, recipe), recipe, numbers, []
+    for _ in train(*parts, watchers=[watch], rate=lambda step, *_: rates[step]):
         pass
     return _read(rates[: len(losses)], losses)
 

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from tl_helpers import runtime
 from tl_helpers.book.exercises.checking import Hint, exercise
 
 
@@ -32,8 +33,7 @@ class _Small(nn.Module):
 @exercise("freeze-the-backbone")
 def freeze_the_backbone(freeze_backbone: Callable) -> None:
     """After any training only the head has changed, batch-norm buffers included; the model is returned."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with runtime.RandomNumbers(0):
         model = _Small()
         pictures, labels = torch.randn(24, 3, 8, 8) * 2 + 1, torch.arange(24) % 2
     reference = copy.deepcopy(model).eval()

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from tl_helpers import runtime
 from tl_helpers.book.exercises.checking import Hint, exercise
 
 
 def _parts() -> list[nn.Module]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with runtime.RandomNumbers(0):
         parts = [nn.Linear(4, 4), nn.Linear(4, 3), nn.Linear(3, 3), nn.Linear(3, 2)]
     parts[0].requires_grad_(False)
     return parts

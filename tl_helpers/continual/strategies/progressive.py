@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tl_helpers import runtime
 from tl_helpers.continual.strategy import MakeModel, Strategy
 from tl_helpers.continual.streams import Stream
 from tl_helpers.data import Samples
@@ -97,8 +98,7 @@ def progressive_backbone(
         Of the new weights, independent of the global random state.
     """
     pixels = preprocessing.channels * preprocessing.size**2
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with runtime.RandomNumbers(seed):
         hidden1, hidden2 = Hidden1(pixels, width), Hidden2(width, len(columns), lateral)
     return Backbone(
         name=f"progressive, {len(columns) + 1} columns of {width}",
