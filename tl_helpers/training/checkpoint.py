@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import time
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tl_helpers import cache
 from tl_helpers.runtime import RandomNumbers
@@ -24,36 +23,62 @@ def due(last: float) -> bool:
 
 
 def save(
-    key: str, model: nn.Module, optimizer: torch.optim.Optimizer, numbers: RandomNumbers, progress: dict[str, Any]
+    key: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    numbers: RandomNumbers,
+    progress: dict[str, Any],
+    best: dict[str, Tensor] | None = None,
 ) -> None:
-    """Keep weights, the optimiser's state, `progress` and the random numbers' state; nothing without a key."""
+    """Keep where everything is; nothing without a key.
+
+    Parameters
+    ----------
+    key : str
+        Of the run.
+    model : nn.Module
+    optimizer : torch.optim.Optimizer
+    numbers : RandomNumbers
+    progress : dict
+        Anything JSON can hold.
+    best : dict of str to torch.Tensor, optional
+        Weights of the best epoch so far.
+    """
     if not key:
         return
-    content = progress | {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": numbers.state(),
-    }
-    file = io.BytesIO()
-    torch.save(content, file)
-    raw = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
-    cache.shared(KIND).put(key, {"checkpoint": raw})
+    moved = optimizer.state_dict()
+    parts = {"model": model.state_dict(), "best": best or {}, "random": numbers.state()}
+    parts |= {f"optimizer.{number}": state for number, state in moved["state"].items()}
+    tensors = {f"{part}/{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
+    cache.shared(KIND).put(key, tensors, {"progress": progress, "groups": moved["param_groups"]})
 
 
 def resume(
     key: str, model: nn.Module, optimizer: torch.optim.Optimizer, numbers: RandomNumbers
-) -> dict[str, Any] | None:
-    """Put everything back and return the progress, or None if there is no checkpoint."""
+) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Put everything back; returns the progress and the best epoch's weights, or None if there is no checkpoint."""
     entry = cache.shared(KIND).get(key) if key else None
     if entry is None:
         return None
-    content = torch.load(
-        io.BytesIO(entry.tensors["checkpoint"].numpy().tobytes()), map_location="cpu", weights_only=True
-    )
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    numbers.restore(content["random"])
-    return content
+    parts: dict[str, dict[str, Tensor]] = {}
+    for place, tensor in entry.tensors.items():
+        part, _, name = place.partition("/")
+        parts.setdefault(part, {})[name] = tensor
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state = {
+        number: {name: _laid_out_as(parameter, tensor) for name, tensor in parts[f"optimizer.{number}"].items()}
+        for number, parameter in enumerate(parameters)
+        if f"optimizer.{number}" in parts
+    }
+    model.load_state_dict(parts["model"])
+    optimizer.load_state_dict({"state": state, "param_groups": entry.record["groups"]})
+    numbers.restore(parts["random"])
+    return entry.record["progress"], parts.get("best", {})
+
+
+def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """A moment in its parameter's memory layout (channels last, perhaps): the fused optimiser goes by memory."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 
 def drop(key: str) -> None:

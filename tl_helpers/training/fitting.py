@@ -196,8 +196,9 @@ def _train(
     best, best_state = None, None
     saved = checkpoint.resume(key, trained, optimizer, numbers)
     if saved:
-        history[:], best, best_state = saved["history"], saved["best"], saved["best_state"]
-        for watcher, measured in zip(measuring, saved["measured"], strict=True):
+        progress, best_state = saved
+        history[:], best = progress["history"], progress["best"]
+        for watcher, measured in zip(measuring, progress["measured"], strict=True):
             watcher.measured = measured
     else:
         for watcher in watchers:
@@ -212,12 +213,12 @@ def _train(
             break
         if checkpoint.due(last_saved) and len(history) < recipe.epochs:
             measured = [watcher.measured for watcher in measuring]
-            progress = {"history": history, "measured": measured, "best": best, "best_state": best_state}
-            checkpoint.save(key, trained, optimizer, numbers, progress)
+            progress = {"history": history, "measured": measured, "best": best}
+            checkpoint.save(key, trained, optimizer, numbers, progress, best_state)
             last_saved = time.perf_counter()
     else:
         go_on = len(history) == recipe.epochs  # or a watcher stopped it within an epoch
-    if recipe.keep == "best" and best_state is not None:
+    if recipe.keep == "best" and best_state:
         model.load_state_dict(best_state)
     return (best if recipe.keep == "best" else history[-1] if history else None) or {}, go_on
 
