@@ -187,9 +187,9 @@ def test_scores_are_scikit_learns_decision_function():
     strategy = StreamingLDA(1e-12)
     strategy.start(stream_of(), make_for(stream_of()), 0)
     for some in (y == 0, y > 0):
-        strategy.take_in(x[some], y[some])
+        strategy.take_in(torch.from_numpy(x[some]), torch.from_numpy(y[some]))
     want = LinearDiscriminantAnalysis(solver="lsqr").fit(x, y)
-    found = strategy.scores(x) - np.log(3)
+    found = strategy.scores(torch.from_numpy(x)).numpy() - np.log(3)
     np.testing.assert_allclose(found, want.decision_function(x), atol=1e-6)
 
 

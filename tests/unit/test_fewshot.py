@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from tl_helpers import fewshot, runtime
+from tl_helpers import fewshot, heads, runtime
 from tl_helpers.data import Samples
-from tl_helpers.fewshot import HEADS, EpisodeSampler
+from tl_helpers.fewshot import EpisodeSampler
+from tl_helpers.heads import HEADS
 from tl_helpers.models import load_backbone
 
 
@@ -22,6 +23,10 @@ def episode_features():
     random = np.random.default_rng(0)
     labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])
     return random.normal(size=(9, 6)) + labels[:, None], labels, random.normal(size=(7, 6)) + 1
+
+
+def tensors(*arrays):
+    return tuple(map(torch.from_numpy, arrays))
 
 
 # ---- episodes ----------------------------------------------------------------------------------------------------------
@@ -98,7 +103,7 @@ def test_the_score_is_the_mean_over_episodes_with_its_interval():
     labels = np.repeat(np.arange(4), 10)
     features = np.eye(4)[labels] + np.random.default_rng(0).normal(scale=0.7, size=(40, 4))
     sampler = EpisodeSampler(labels, ways=3, shots=2, queries=5, seed=1)
-    found = fewshot.score_episodes(fewshot.nearest_centroid, features, sampler, count=50)
+    found = fewshot.score_episodes(heads.nearest_centroid, features, sampler, count=50)
     by_hand = []
     for episode in sampler.take(50):
         means = [features[episode.support[episode.support_labels == way]].mean(axis=0) for way in range(3)]
@@ -113,7 +118,7 @@ def test_the_score_is_the_mean_over_episodes_with_its_interval():
 def test_nan_features_are_refused():
     sampler = EpisodeSampler(np.repeat(np.arange(3), 6), ways=2, shots=1, queries=1)
     with pytest.raises(ValueError, match="NaN"):
-        fewshot.score_episodes(fewshot.ridge, np.full((18, 2), np.nan), sampler, count=3)
+        fewshot.score_episodes(heads.ridge, np.full((18, 2), np.nan), sampler, count=3)
 
 
 # ---- heads -------------------------------------------------------------------------------------------------------------
@@ -123,27 +128,27 @@ def test_centroids_and_soft_neighbours_agree_with_direct_formulas(episode_featur
     support, labels, query = episode_features
     means = np.stack([support[labels == way].mean(axis=0) for way in range(3)])
     direct = [[-sum((q[d] - m[d]) ** 2 for d in range(6)) for m in means] for q in query]
-    np.testing.assert_allclose(fewshot.nearest_centroid(support, labels, query), direct, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(heads.nearest_centroid(*tensors(support, labels, query)), direct, rtol=0, atol=1e-6)
 
     def cosine(a, b):
         return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
     unit_means = [np.mean([s / np.linalg.norm(s) for s in support[labels == way]], axis=0) for way in range(3)]
     direct = [[cosine(q, m) for m in unit_means] for q in query]
-    np.testing.assert_allclose(fewshot.cosine_centroid(support, labels, query), direct, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(heads.cosine_centroid(*tensors(support, labels, query)), direct, rtol=0, atol=1e-6)
 
     direct = []
     for q in query:
         weights = np.array([np.exp(10 * cosine(q, s)) for s in support])
         direct.append([np.log(weights[labels == way].sum() / weights.sum()) for way in range(3)])
-    np.testing.assert_allclose(fewshot.matching(support, labels, query), direct, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(heads.matching(*tensors(support, labels, query)), direct, rtol=0, atol=1e-6)
 
 
 def test_ridge_agrees_with_scikit_learn(episode_features):
     support, labels, query = episode_features
     scale = np.linalg.norm(support - support.mean(axis=0), axis=1).mean()
     peer = Ridge(alpha=0.3).fit(support / scale, np.eye(3)[labels]).predict(query / scale)
-    np.testing.assert_allclose(fewshot.ridge(support, labels, query, strength=0.3), peer, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(heads.ridge(*tensors(support, labels, query), strength=0.3), peer, rtol=0, atol=1e-6)
 
 
 def test_refined_centroids_agree_with_a_slow_loop(episode_features):
@@ -162,22 +167,20 @@ def test_refined_centroids_agree_with_a_slow_loop(episode_features):
             for way in range(3)
         ]
     direct = [[-np.sum((q - m) ** 2) for m in means] for q in query]
-    np.testing.assert_allclose(
-        fewshot.refined_centroid(support, labels, query, steps=2, scale=5), direct, rtol=0, atol=1e-6
-    )
-    np.testing.assert_allclose(
-        fewshot.refined_centroid(support, labels, query, steps=0), fewshot.nearest_centroid(support, labels, query)
-    )
+    episode = tensors(support, labels, query)
+    found = heads.refined_centroid(*episode, steps=2, scale=5)
+    np.testing.assert_allclose(found, direct, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(heads.refined_centroid(*episode, steps=0), heads.nearest_centroid(*episode))
 
 
 def test_the_cosine_classifier_starts_at_the_class_means_and_lowers_its_loss(episode_features):
-    support, labels, query = episode_features
-    start = fewshot.cosine_classifier(support, labels, query, steps=0)
-    np.testing.assert_allclose(start, 10 * fewshot.cosine_centroid(support, labels, query), atol=1e-6)
+    support, labels, query = tensors(*episode_features)
+    start = heads.cosine_classifier(support, labels, query, steps=0)
+    np.testing.assert_allclose(start, 10 * heads.cosine_centroid(support, labels, query), atol=1e-6)
 
     def loss(steps):
-        scores = torch.from_numpy(fewshot.cosine_classifier(support, labels, support, steps=steps))
-        return float(torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels)))
+        scores = heads.cosine_classifier(support, labels, support, steps=steps)
+        return float(torch.nn.functional.cross_entropy(scores, labels))
 
     assert loss(50) < loss(0)
 
@@ -188,13 +191,14 @@ def test_every_head_finds_classes_that_lie_apart_and_says_what_it_cannot_use(nam
     labels = np.repeat(np.arange(4), 3)
     centres = 5 * np.eye(4, 8)
     support, asked = centres[labels] + random.normal(size=(12, 8)), centres[labels] + random.normal(size=(12, 8))
+    support, labels, asked = tensors(support, labels, asked)
     scores = HEADS[name](support, labels, asked)
     assert scores.shape == (12, 4)
-    assert (scores.argmax(axis=1) == labels).mean() > 0.9
+    assert (scores.argmax(dim=1) == labels).double().mean() > 0.9
     two = labels < 2
     assert HEADS[name](support[two], labels[two], asked[two]).shape == (6, 2)
     with pytest.raises(ValueError, match="one class only"):
-        HEADS[name](support, np.zeros(12, dtype=int), asked)
+        HEADS[name](support, torch.zeros(12, dtype=torch.int64), asked)
     with pytest.raises(ValueError, match="from 0 to n - 1"):
         HEADS[name](support, labels + 1, asked)
     with pytest.raises(ValueError, match="equally many columns"):
@@ -202,11 +206,11 @@ def test_every_head_finds_classes_that_lie_apart_and_says_what_it_cannot_use(nam
     with pytest.raises(ValueError, match="give one for each"):
         HEADS[name](support, labels[:5], asked)
     with pytest.raises(ValueError, match="NaN"):
-        HEADS[name](np.where(support > 4, np.nan, support), labels, asked)
+        HEADS[name](support.masked_fill(support > 4, torch.nan), labels, asked)
 
 
 def test_only_the_transductive_head_lets_queries_see_each_other(episode_features):
-    support, labels, query = episode_features
+    support, labels, query = tensors(*episode_features)
     for name, head in HEADS.items():
         alone, together = head(support, labels, query[:1]), head(support, labels, query)[:1]
         assert np.allclose(alone, together) == (name != "refined centroid"), name
@@ -220,27 +224,27 @@ def test_centring_is_done_with_the_given_mean(episode_features):
         return (x - mean) / np.linalg.norm(x - mean, axis=1, keepdims=True)
 
     np.testing.assert_allclose(
-        fewshot.centred(fewshot.nearest_centroid, mean)(support, labels, query),
-        fewshot.nearest_centroid(unit(support), labels, unit(query)),
+        heads.centred(heads.nearest_centroid, torch.from_numpy(mean))(*tensors(support, labels, query)),
+        heads.nearest_centroid(*tensors(unit(support), labels, unit(query))),
     )
 
 
 def test_wrong_strengths_and_steps_are_refused(episode_features):
     with pytest.raises(ValueError, match="above 0"):
-        fewshot.ridge(*episode_features, strength=0)
+        heads.ridge(*tensors(*episode_features), strength=0)
     with pytest.raises(ValueError, match="steps=-1"):
-        fewshot.refined_centroid(*episode_features, steps=-1)
+        heads.refined_centroid(*tensors(*episode_features), steps=-1)
 
 
 # ---- networks ----------------------------------------------------------------------------------------------------------
 
 
-def test_episodic_losses_agree_with_the_heads(episode_features):
-    support, labels, query = episode_features
-    tensors = torch.from_numpy(support), torch.from_numpy(labels), torch.from_numpy(query)
-    ours = fewshot.prototypical_logits(*tensors)
-    np.testing.assert_allclose(ours, fewshot.nearest_centroid(support, labels, query), rtol=0, atol=1e-6)
-    np.testing.assert_allclose(fewshot.matching_logits(*tensors), fewshot.matching(support, labels, query), atol=1e-6)
+@pytest.mark.parametrize("head", [*fewshot.networks.LOGITS.values(), heads.ridge])
+def test_the_gradients_that_training_takes_through_a_head_are_right(head, episode_features):
+    """The formulas of the scores themselves are tested above: training and evaluation share the function."""
+    support, labels, query = tensors(*episode_features)
+    given = support.requires_grad_(), query.requires_grad_()
+    assert torch.autograd.gradcheck(lambda support, query: head(support, labels, query), given)
 
 
 @pytest.fixture
@@ -313,10 +317,8 @@ def test_fine_tuning_an_episode_learns_and_leaves_the_backbone_alone(shapes):
     episode = EpisodeSampler(shapes.labels, ways=3, shots=4, queries=5)[0]
     few = fewshot.fine_tuned(backbone, shapes, episode, steps=0)
     with torch.inference_mode():
-        known, asked = (
-            backbone(backbone.prepare(shapes.pixels[rows])).numpy() for rows in (episode.support, episode.query)
-        )
-    answers = fewshot.nearest_centroid(known, episode.support_labels, asked).argmax(axis=1)
+        known, asked = (backbone(backbone.prepare(shapes.pixels[rows])) for rows in (episode.support, episode.query))
+    answers = heads.nearest_centroid(known, torch.from_numpy(episode.support_labels), asked).argmax(dim=1)
     np.testing.assert_array_equal(few.argmax(axis=1), answers)
     many = fewshot.fine_tuned(backbone, shapes, episode, steps=40)
     assert few.shape == many.shape == (15, 3)

@@ -328,8 +328,8 @@ def test_keys_of_the_package_reach_what_their_numbers_depend_on():
     assert "tl_helpers.models.backbone.pool" in reached(features._run)
     episodic = reached(fewshot.networks._train)  # through a public table of functions
     assert {
-        "tl_helpers.fewshot.networks.prototypical_logits",
-        "tl_helpers.fewshot.networks.matching_logits",
+        "tl_helpers.heads.nearest_centroid",
+        "tl_helpers.heads.matching",
     } <= episodic
     assert not [name for name in run if name.startswith(tuple(f"tl_helpers.{quiet}." for quiet in keys.QUIET))]
 

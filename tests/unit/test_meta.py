@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge
 from torch import nn
 from torch.func import functional_call
 
+from tl_helpers import heads
 from tl_helpers.fewshot import EpisodeSampler, meta
 
 METHODS = ("MAML", "first order", "ANIL", "Reptile", "ridge")
@@ -225,7 +226,7 @@ def test_ridge_is_scikit_learns():
     x, y, q = random.normal(size=(6, 9)), random.normal(size=(6, 2)), random.normal(size=(4, 9))
     ones = [np.concatenate([a, np.ones((len(a), 1))], axis=1) for a in (x, q)]
     wanted = Ridge(alpha=0.1 * 6, fit_intercept=False).fit(ones[0], y).predict(ones[1])
-    found = meta.ridge_predict(*map(torch.tensor, (x, y, q)), penalty=0.1)
+    found = heads.ridge_predict(*map(torch.tensor, (x, y, q)), penalty=0.1)
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-8)
 
 
@@ -421,8 +422,8 @@ X, Y = torch.zeros(2, 4, 3), torch.tensor([[0, 1, 0, 1]] * 2)
         (lambda: meta.small_conv(5, norm="layer"), "layer"),
         (lambda: meta.weights_of(nn.BatchNorm1d(3)), "running averages"),
         (lambda: meta.sinusoids(0), "one or more"),
-        (lambda: meta.ridge_predict(X[0], X[0], X[0], penalty=0), "above 0"),
-        (lambda: meta.ridge_predict(X[0], X[0, :2], X[0]), "4 support samples and 2"),
+        (lambda: heads.ridge_predict(X[0], X[0], X[0], penalty=0), "above 0"),
+        (lambda: heads.ridge_predict(X[0], X[0, :2], X[0]), "4 support samples and 2"),
     ],
 )
 def test_what_cannot_be_says_why(call, says):

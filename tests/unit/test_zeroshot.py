@@ -28,6 +28,10 @@ def shares(n: int, s: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet(np.ones(s), size=n)
 
 
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
 def sentences(*texts: str) -> Samples:
     return Samples(
         "texts", encode_texts(texts), torch.zeros(len(texts), dtype=torch.int64), ("x",), np.arange(len(texts))
@@ -146,7 +150,7 @@ def test_ranking_loss_term_by_term():
 
 def test_ranking_map_learns_and_repeats_itself():
     turn = np.linalg.qr(cloud(8, 8))[0]
-    names = zeroshot.unit(cloud(60, 8, seed=1))
+    names = unit(cloud(60, 8, seed=1))
     x = names @ turn
     state = torch.random.get_rng_state()
     one = zeroshot.ranking_map(x[:40], names[:40], np.arange(40), steps=400, lr=0.02, seed=3)
@@ -209,8 +213,8 @@ def test_globally_corrected_puts_the_rank_first():
 
 
 def test_corrections_tame_a_hub():
-    names = zeroshot.unit(cloud(40, 10))
-    s = zeroshot.unit(names + 0.25 * cloud(40, 10, seed=1)) @ names.T
+    names = unit(cloud(40, 10))
+    s = unit(names + 0.25 * cloud(40, 10, seed=1)) @ names.T
     s[:, 7] += 1.0  # near to everything
     assert zeroshot.occurrences(s)[7] > 30
     for corrected in (zeroshot.inverted_softmax(s), zeroshot.csls(s), zeroshot.globally_corrected(s)):
@@ -230,9 +234,9 @@ def test_generalised_is_a_mean_over_labels_and_their_harmonic_mean():
 
 
 def test_stacking_moves_from_seen_to_unseen():
-    names = zeroshot.unit(cloud(40, 10))
+    names = unit(cloud(40, 10))
     seen = np.arange(40) < 20
-    s = zeroshot.unit(names + 0.3 * cloud(40, 10, seed=1)) @ names.T + 0.4 * seen
+    s = unit(names + 0.3 * cloud(40, 10, seed=1)) @ names.T + 0.4 * seen
     np.testing.assert_array_equal(zeroshot.stacked(s, seen, 0.4)[:, :20], s[:, :20] - 0.4)
     gammas = np.linspace(-1, 2, 13)
     curve = zeroshot.seen_unseen_curve(s, np.arange(40), seen, gammas)

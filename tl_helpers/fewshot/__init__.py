@@ -1,18 +1,6 @@
-"""Few-shot learning: episodes, heads on frozen features, networks trained for episodes, and learning to learn."""
+"""Few-shot learning: episodes, networks trained for episodes, and learning to learn. Heads are in `tl_helpers.heads`."""
 
-from tl_helpers.fewshot.episodes import Episode, EpisodeSampler, EpisodeScore, Head, score_episodes, score_with
-from tl_helpers.fewshot.heads import (
-    HEADS,
-    centred,
-    class_means,
-    cosine_centroid,
-    cosine_classifier,
-    linear_probe,
-    matching,
-    nearest_centroid,
-    refined_centroid,
-    ridge,
-)
+from tl_helpers.fewshot.episodes import Episode, EpisodeSampler, EpisodeScore, score_episodes, score_with
 from tl_helpers.fewshot.meta import (
     EpisodeBatch,
     Learner,
@@ -24,51 +12,29 @@ from tl_helpers.fewshot.meta import (
     meta_gradient,
     meta_train,
     mlp,
-    ridge_predict,
     sinusoids,
     small_conv,
 )
-from tl_helpers.fewshot.networks import (
-    EpisodicRun,
-    fine_tuned,
-    matching_logits,
-    prototypical_logits,
-    train_episodic,
-    with_turned_classes,
-)
+from tl_helpers.fewshot.networks import EpisodicRun, fine_tuned, train_episodic, with_turned_classes
 from tl_helpers.fewshot.sentences import pairs_of, sentence_encoder, setfit
 
 __all__ = [
-    "HEADS",
     "Episode",
     "EpisodeBatch",
     "EpisodeSampler",
     "EpisodeScore",
     "EpisodicRun",
-    "Head",
     "Learner",
     "MetaRecipe",
     "MetaRun",
     "adapt",
     "adapted_outputs",
     "batch_of",
-    "centred",
-    "class_means",
-    "cosine_centroid",
-    "cosine_classifier",
     "fine_tuned",
-    "linear_probe",
-    "matching",
-    "matching_logits",
     "meta_gradient",
     "meta_train",
     "mlp",
-    "nearest_centroid",
     "pairs_of",
-    "prototypical_logits",
-    "refined_centroid",
-    "ridge",
-    "ridge_predict",
     "score_episodes",
     "score_with",
     "sentence_encoder",

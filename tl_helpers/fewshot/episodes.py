@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from tl_helpers import runtime
+from tl_helpers.heads import Head
 from tl_helpers.stats import interval
 
 
@@ -109,10 +110,6 @@ class EpisodeSampler:
         return (self[number] for number in range(start, start + count))
 
 
-Head = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Support features (n * k, D), their labels (n * k,), query features (n * q, D) to scores (n * q, n); highest wins."""
-
-
 @dataclass(frozen=True)
 class EpisodeScore:
     """Accuracy over episodes, in %: the mean, half the width of its 95 % interval, and each episode's own."""
@@ -131,9 +128,9 @@ def score_episodes(head: Head, features: np.ndarray, sampler: EpisodeSampler, *,
     Parameters
     ----------
     head : callable
-        See `Head`.
+        See `tl_helpers.heads.Head`.
     features : numpy.ndarray
-        float, shape (N, D): of the samples that the sampler's labels belong to.
+        float, shape (N, D): of the samples that the sampler's labels belong to. The head gets them in float64.
     sampler : EpisodeSampler
     count : int
         Episodes, two or more. The field reports 600 or more.
@@ -143,10 +140,14 @@ def score_episodes(head: Head, features: np.ndarray, sampler: EpisodeSampler, *,
     ValueError
         For NaN among the features, or one episode only.
     """
-    features = np.asarray(features)
-    if not np.isfinite(features).all():
+    x = torch.from_numpy(np.array(features, dtype=np.float64))
+    if not x.isfinite().all():
         raise ValueError("The features hold NaN or infinity. Did the training of the backbone diverge?")
-    return score_with(lambda e: head(features[e.support], e.support_labels, features[e.query]), sampler, count=count)
+
+    def answer(e: Episode) -> np.ndarray:
+        return head(x[e.support], torch.from_numpy(e.support_labels), x[e.query]).numpy()
+
+    return score_with(answer, sampler, count=count)
 
 
 def score_with(answer: Callable[[Episode], np.ndarray], sampler: EpisodeSampler, *, count: int = 600) -> EpisodeScore:

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from tl_helpers import runtime
 from tl_helpers.fewshot.episodes import Episode
+from tl_helpers.heads import ridge_predict
 
 Weights = dict[str, torch.Tensor]
 """Parameters by name, as `torch.func.functional_call` takes them."""
@@ -314,37 +315,6 @@ def adapt(
         )
         weights = fixed | {name: w - rate * slope[name] for name, w in moving.items()}
     return weights
-
-
-def ridge_predict(support: torch.Tensor, y: torch.Tensor, query: torch.Tensor, *, penalty: float = 0.1) -> torch.Tensor:
-    """Ridge regression on features, in closed form and differentiable: the head of R2-D2 (Bertinetto et al. 2019).
-
-    .. math:: W = X^\\top (X X^\\top + \\lambda n I)^{-1} Y
-
-    with a column of ones in X for the offset (penalised like the rest, which a small penalty makes harmless).
-
-    Parameters
-    ----------
-    support, query : torch.Tensor
-        float, shapes (n, D) and (q, D).
-    y : torch.Tensor
-        float, shape (n, outputs).
-    penalty : float
-        Above 0, of the mean squared error.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape (q, outputs).
-    """
-    if not penalty > 0:
-        raise ValueError(f"penalty={penalty}: above 0, or few points cannot be solved for.")
-    if len(support) != len(y):
-        raise ValueError(f"{len(support)} support samples and {len(y)} values: give one value for each sample.")
-    ones = support.new_ones
-    x, q = (torch.cat([features, ones(len(features), 1)], dim=1) for features in (support, query))
-    kernel = x @ x.T + penalty * len(x) * torch.eye(len(x), dtype=x.dtype)
-    return q @ x.T @ torch.linalg.solve(kernel, y)
 
 
 # ---- the outer loop --------------------------------------------------------------------------------------------------

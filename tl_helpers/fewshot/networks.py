@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,46 +14,12 @@ from torch.nn import functional
 from tl_helpers import cache, features, keys, runtime
 from tl_helpers.data import Samples
 from tl_helpers.fewshot.episodes import Episode, EpisodeSampler, score_episodes
-from tl_helpers.fewshot.heads import matching, nearest_centroid
+from tl_helpers.heads import Head, class_means, matching, nearest_centroid
 from tl_helpers.models import Backbone, Classifier
 from tl_helpers.training import TrainingDiverged
 
-
-def prototypical_logits(support: torch.Tensor, labels: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
-    """Minus the squared distances to the class means, so that softmax gives probabilities (Snell et al. 2017).
-
-    Parameters
-    ----------
-    support : torch.Tensor
-        float, shape (n * k, D).
-    labels : torch.Tensor
-        int64, shape (n * k,), 0 to n - 1.
-    query : torch.Tensor
-        float, shape (m, D).
-
-    Returns
-    -------
-    torch.Tensor, shape (m, n)
-    """
-    targets = functional.one_hot(labels).to(support.dtype)
-    means = targets.T @ support / targets.sum(dim=0)[:, None]
-    return -((query[:, None] - means[None]) ** 2).sum(dim=2)
-
-
-def matching_logits(
-    support: torch.Tensor, labels: torch.Tensor, query: torch.Tensor, *, scale: float = 10.0
-) -> torch.Tensor:
-    """Log-probabilities of a soft nearest neighbour by cosines (Vinyals et al. 2016); shapes as in `prototypical_logits`."""
-    cosines = functional.normalize(query, dim=1) @ functional.normalize(support, dim=1).T
-    votes = (scale * cosines).softmax(dim=1) @ functional.one_hot(labels).to(support.dtype)
-    return (votes + 1e-12).log()
-
-
-LOGITS: dict[str, Callable[..., torch.Tensor]] = {"prototypical": prototypical_logits, "matching": matching_logits}
-"""What an episodic network is trained with, by name."""
-
-HEAD_OF = {"prototypical": nearest_centroid, "matching": matching}
-"""The head that goes with it at test time."""
+LOGITS: dict[str, Head] = {"prototypical": nearest_centroid, "matching": matching}
+"""What an episodic network is trained with, and answers with, by name."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +136,8 @@ def _train(
         start = time.perf_counter()
         episode = sampler[number - 1]
         support, query = _embedded(backbone, train, episode)
+        if not (support.isfinite().all() and query.isfinite().all()):
+            raise TrainingDiverged(f"Episode {number} has NaN embeddings. Lower the learning rate ({lr:g}).")
         labels = torch.from_numpy(episode.support_labels).to(here.device)
         answers = LOGITS[kind](support, labels, query)
         loss = functional.cross_entropy(answers, torch.from_numpy(episode.query_labels).to(here.device))
@@ -206,7 +173,7 @@ def _embedded(backbone: Backbone, samples: Samples, episode: Episode) -> tuple[t
 
 def _validate(backbone: Backbone, samples: Samples, kind: str) -> float:
     sampler = EpisodeSampler(samples.labels, ways=5, shots=1, queries=10, seed=1)
-    return score_episodes(HEAD_OF[kind], features.extract(backbone.eval(), samples), sampler, count=200).accuracy
+    return score_episodes(LOGITS[kind], features.extract(backbone.eval(), samples), sampler, count=200).accuracy
 
 
 def fine_tuned(
@@ -238,7 +205,7 @@ def fine_tuned(
     y = torch.from_numpy(episode.support_labels).to(device)
     linear = model.head[-1]
     with torch.no_grad():
-        means = torch.stack([model.backbone(x)[y == way].mean(dim=0) for way in range(episode.ways)])
+        means = class_means(model.backbone(x), y)
         linear.weight.copy_(2 * means)
         linear.bias.copy_(-(means**2).sum(dim=1))
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)

@@ -26,7 +26,6 @@ from tl_helpers.zeroshot.labels import (
     embed_texts,
     fill,
     parse_names,
-    unit,
 )
 from tl_helpers.zeroshot.maps import LinearMap, conse, ranking_loss, ranking_map, ridge_map
 from tl_helpers.zeroshot.scores import (
@@ -93,5 +92,4 @@ __all__ = [
     "ridge_map",
     "seen_unseen_curve",
     "stacked",
-    "unit",
 ]

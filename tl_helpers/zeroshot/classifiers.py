@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional
 from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from tl_helpers import features, runtime
 from tl_helpers.data import Samples
 from tl_helpers.models import load_backbone, load_imagenet_classifier
 from tl_helpers.training.scoring import softmax
-from tl_helpers.zeroshot.labels import PLAIN, check_names, embed_labels, embed_texts, fill, unit
+from tl_helpers.zeroshot.labels import PLAIN, check_names, embed_labels, embed_texts, fill
 from tl_helpers.zeroshot.maps import LinearMap, conse
 from tl_helpers.zeroshot.scores import cosine
 
@@ -118,10 +119,10 @@ def from_clip(model: Any, processor: Any) -> ZeroShot:
     device = runtime.current().device
     model = model.eval().to(device)
 
-    def run(call: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> np.ndarray:
+    def run(call: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         found = call(**{name: tensor.to(device) for name, tensor in inputs.items()})
         tensor = found if isinstance(found, torch.Tensor) else found.pooler_output  # transformers 5 returns a record
-        return tensor.float().cpu().numpy()
+        return tensor.float().cpu()
 
     @torch.inference_mode()
     def embed_samples(samples: Samples) -> np.ndarray:
@@ -131,7 +132,7 @@ def from_clip(model: Any, processor: Any) -> ZeroShot:
             images = [Image.fromarray(image) for image in pixels.permute(0, 2, 3, 1).numpy()]
             inputs = processor(images=images, return_tensors="pt")
             parts.append(run(model.get_image_features, {"pixel_values": inputs["pixel_values"]}))
-        return unit(np.concatenate(parts))
+        return functional.normalize(torch.cat(parts), dim=1).numpy()
 
     @torch.inference_mode()
     def embed_names(names: Sequence[str], templates: str | Sequence[str]) -> np.ndarray:
@@ -139,8 +140,8 @@ def from_clip(model: Any, processor: Any) -> ZeroShot:
         for template in [templates] if isinstance(templates, str) else templates:
             inputs = processor(text=fill(template, names), return_tensors="pt", padding=True, truncation=True)
             wanted = {key: inputs[key] for key in ("input_ids", "attention_mask")}
-            total = total + unit(run(model.get_text_features, wanted))
-        return unit(total)
+            total = total + functional.normalize(run(model.get_text_features, wanted), dim=1)
+        return functional.normalize(total, dim=1).numpy()
 
     return ZeroShot("CLIP", embed_samples, embed_names)
 

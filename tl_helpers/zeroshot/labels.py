@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from tl_helpers import features
 from tl_helpers.data import Samples
@@ -110,7 +111,7 @@ def embed_texts(texts: Sequence[str], *, normalise: bool = True, encoder: Backbo
         rows=np.arange(len(texts)),
     )
     found = features.extract(encoder or _minilm(), samples)
-    return unit(found) if normalise else found
+    return functional.normalize(torch.from_numpy(found), dim=1).numpy() if normalise else found
 
 
 def embed_labels(
@@ -138,13 +139,8 @@ def embed_labels(
     templates = [templates] if isinstance(templates, str) else list(templates)
     if not templates:
         raise ValueError("no template: '{}' is the name as it is.")
-    return unit(sum(embed_texts(fill(template, names), encoder=encoder) for template in templates))
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    """Rows brought to length 1, shape (N, d); rows of zeros stay as they are."""
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(lengths > 0, lengths, 1)
+    total = sum(embed_texts(fill(template, names), encoder=encoder) for template in templates)
+    return functional.normalize(torch.from_numpy(total), dim=1).numpy()
 
 
 def check_embeddings(x: np.ndarray, labels: np.ndarray | None = None, what: str = "embeddings") -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tl_helpers.zeroshot.labels import check_embeddings, unit
+from tl_helpers.heads import ridge_weights
+from tl_helpers.zeroshot.labels import check_embeddings
 
 
 def conse(probabilities: np.ndarray, labels: np.ndarray, *, top: int = 10) -> np.ndarray:
@@ -72,12 +73,11 @@ class LinearMap:
 
 
 def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> LinearMap:
-    r"""The linear map with the least squared error, its weights held small: ridge regression in closed form.
+    r"""The linear map with the least squared error, its weights held small: `tl_helpers.heads.ridge_weights`, with
 
-    .. math:: W = (X^\top X + \lambda I)^{-1} X^\top T
     .. math:: \lambda = \mathrm{strength} \cdot \tfrac1N \sum_i \|x_i\|^2
 
-    with X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that it
+    and X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that it
     means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from names to
     images, which makes fewer hubs: Shigeto et al. (2015) compare the two.
 
@@ -94,17 +94,10 @@ def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> L
         For shapes that do not fit, fewer than two samples, NaN, or a strength of 0 or less.
     """
     x, targets = _pairs(x, targets)
-    if not strength > 0:
-        raise ValueError(f"strength={strength}: ridge regression needs one above 0.")
     centre, shift = x.mean(axis=0), targets.mean(axis=0)
-    x, targets = x - centre, targets - shift
-    penalty = strength * np.mean(np.sum(x**2, axis=1))
-    n, p = x.shape
-    if n < p:  # the same solution from an (N, N) system
-        weight = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(n), targets)
-    else:
-        weight = np.linalg.solve(x.T @ x + penalty * np.eye(p), x.T @ targets)
-    return LinearMap(weight, centre, shift)
+    x, targets = torch.from_numpy(x - centre), torch.from_numpy(targets - shift)
+    penalty = strength * float((x**2).sum(dim=1).mean())
+    return LinearMap(ridge_weights(x, targets, penalty).numpy(), centre, shift)
 
 
 def ranking_loss(mapped: torch.Tensor, labels: torch.Tensor, own: torch.Tensor, *, margin: float) -> torch.Tensor:
@@ -178,7 +171,7 @@ def ranking_map(
     centre = x.mean(axis=0)
     scale = float(np.sqrt(np.mean(np.sum((x - centre) ** 2, axis=1)))) or 1.0
     inputs = torch.from_numpy((x - centre) / scale).float()
-    names, own = torch.from_numpy(unit(np.asarray(labels))).float(), torch.from_numpy(own).long()
+    names, own = nn.functional.normalize(torch.tensor(labels), dim=1).float(), torch.from_numpy(own).long()
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(x.shape[1], names.shape[1], generator=generator) / x.shape[1] ** 0.5
     weight, shift = nn.Parameter(start), nn.Parameter(torch.zeros(names.shape[1]))

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.stats import skew
 
+from tl_helpers.heads import cosines
 from tl_helpers.training.scoring import calibration_error, softmax
-from tl_helpers.zeroshot.labels import check_embeddings, unit
+from tl_helpers.zeroshot.labels import check_embeddings
 
 
 def cosine(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -21,7 +23,7 @@ def cosine(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         For NaN, or widths that differ.
     """
     check_embeddings(x, labels)
-    return unit(np.asarray(x, dtype=float)) @ unit(np.asarray(labels, dtype=float)).T
+    return cosines(*(torch.from_numpy(np.array(part, dtype=float)) for part in (x, labels))).numpy()
 
 
 def ranks(similarities: np.ndarray, truth: np.ndarray) -> np.ndarray:

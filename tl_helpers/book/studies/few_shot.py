@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
@@ -12,6 +13,7 @@ from tl_helpers import features, fewshot
 from tl_helpers.book.results import Study
 from tl_helpers.data import MetaTask, Samples, load_meta_task, load_task
 from tl_helpers.fewshot import EpisodeSampler
+from tl_helpers.heads import HEADS
 from tl_helpers.models import Backbone, Classifier, load_backbone
 from tl_helpers.training import Recipe, evaluate, fit
 
@@ -83,7 +85,7 @@ def glyph_cell(backbone: str, head: str, ways: int, shots: int, seed: int) -> di
     backbone : str
         One of `BACKBONES`.
     head : str
-        A name in `tl_helpers.fewshot.HEADS`.
+        A name in `tl_helpers.heads.HEADS`.
     ways, shots, seed : int
         The seed is that of the network and of the episodes.
 
@@ -94,7 +96,7 @@ def glyph_cell(backbone: str, head: str, ways: int, shots: int, seed: int) -> di
     """
     samples = glyphs().splits["test"]
     sampler = EpisodeSampler(samples.labels, ways=ways, shots=shots, queries=QUERIES, seed=seed)
-    found = fewshot.score_episodes(fewshot.HEADS[head], glyph_features(backbone, seed, "test"), sampler, count=EPISODES)
+    found = fewshot.score_episodes(HEADS[head], glyph_features(backbone, seed, "test"), sampler, count=EPISODES)
     return {"accuracy": round(found.accuracy, 3), "half_width": round(found.half_width, 3)}
 
 
@@ -124,7 +126,7 @@ def cloth_cell(method: str, shots: int, seed: int) -> dict[str, float]:
     Parameters
     ----------
     method : str
-        A name in `tl_helpers.fewshot.HEADS`, or ``fine-tuning``: the last three stages of EfficientNet-Lite0 and a
+        A name in `tl_helpers.heads.HEADS`, or ``fine-tuning``: the last three stages of EfficientNet-Lite0 and a
         linear head.
     shots, seed : int
         The seed is that of the split, and of which images are drawn.
@@ -143,8 +145,8 @@ def cloth_cell(method: str, shots: int, seed: int) -> dict[str, float]:
         )
         fit(model, support, None, recipe, seed=seed, name=f"{shots} shots")
         return {"accuracy": round(evaluate(model, splits["test"])["balanced_accuracy"], 3)}
-    known, asked = (features.extract(backbone, samples) for samples in (support, splits["test"]))
-    answers = fewshot.HEADS[method](known, support.labels.numpy(), asked).argmax(axis=1)
+    known, asked = (torch.from_numpy(features.extract(backbone, part)).double() for part in (support, splits["test"]))
+    answers = HEADS[method](known, support.labels, asked).argmax(dim=1)
     return {"accuracy": round(100 * float(balanced_accuracy_score(splits["test"].labels, answers)), 3)}
 
 

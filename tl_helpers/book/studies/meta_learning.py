@@ -14,7 +14,8 @@ from torch.func import functional_call, vmap
 from tl_helpers import cache, keys
 from tl_helpers.book.results import Study
 from tl_helpers.data import load_meta_task
-from tl_helpers.fewshot import EpisodeSampler, meta, prototypical_logits
+from tl_helpers.fewshot import EpisodeSampler, meta
+from tl_helpers.heads import nearest_centroid
 from tl_helpers.similarity import linear_cka
 from tl_helpers.stats import interval
 
@@ -255,7 +256,7 @@ def meta_rivals_cell(method: str, shots: int, seed: int) -> dict[str, float]:
 def _by_means(model: meta.Learner, sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor) -> torch.Tensor:
     """Scores (q, ways) from distances to class means; support and queries are standardised together."""
     features = model.body(torch.cat([sx, qx]))
-    return prototypical_logits(features[: len(sx)], sy, features[len(sx) :])
+    return nearest_centroid(features[: len(sx)], sy, features[len(sx) :])
 
 
 # ---- sinusoids -------------------------------------------------------------------------------------------------------

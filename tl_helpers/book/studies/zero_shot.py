@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch.nn import functional
 
 from tl_helpers import features, zeroshot
 from tl_helpers.book.results import Study
@@ -163,7 +165,8 @@ def image_features(artist: str, size: int = SIZE, layer: str = "head_conv") -> n
     stages = layer.split("+")
     samples = load_task(artist).all_samples(size)
     found = features.extract_stages(load_backbone("efficientnet_lite0"), samples, stages=("stage7", "head_conv"))
-    return np.concatenate([zeroshot.unit(found[stage]) for stage in stages], axis=1)
+    units = [functional.normalize(torch.from_numpy(found[stage]), dim=1) for stage in stages]
+    return torch.cat(units, dim=1).numpy()
 
 
 @functools.lru_cache(maxsize=8)

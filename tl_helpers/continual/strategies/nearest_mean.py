@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from tl_helpers import features
 from tl_helpers.continual.strategy import MakeModel, Strategy
 from tl_helpers.continual.streams import Stream
 from tl_helpers.data import Samples
+from tl_helpers.heads import class_means, squared_distances
 from tl_helpers.models import Classifier
 from tl_helpers.training import Recipe
 
@@ -28,34 +30,32 @@ class NearestMean(Strategy):
 
     def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
         super().before_stream(stream, make_model, seed)
-        self.means, self.labels = np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
+        self.means, self.labels = torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
 
-    def embed(self, model: Classifier, samples: Samples) -> np.ndarray:
+    def embed(self, model: Classifier, samples: Samples) -> torch.Tensor:
         """Features of length 1: float64, shape (N, dim)."""
-        found = features.extract(model.backbone, samples).astype(np.float64)
-        return found / np.linalg.norm(found, axis=1, keepdims=True)
+        return functional.normalize(torch.from_numpy(features.extract(model.backbone, samples)).double(), dim=1)
 
     def learn(self, model: Classifier, recipe: Recipe, *, fresh: bool | None = None) -> None:
         train = self.samples()
-        self.take_in(self.embed(model, train), train.labels.numpy())
+        self.take_in(self.embed(model, train), train.labels)
 
-    def take_in(self, x: np.ndarray, labels: np.ndarray) -> None:
-        """Add one mean for each class among these samples."""
-        for label in np.unique(labels):
-            mean = x[labels == label].mean(axis=0, keepdims=True)
-            self.means = np.concatenate([self.means, mean]) if len(self.means) else mean
-            self.labels = np.append(self.labels, label)
+    def take_in(self, x: torch.Tensor, labels: torch.Tensor) -> None:
+        """Add one mean for each class among these samples: float64, shape (N, dim), and int64, shape (N,)."""
+        present, own = labels.unique(return_inverse=True)
+        self.means = torch.cat([self.means, class_means(x, own)])
+        self.labels = torch.cat([self.labels, present])
 
-    def scores(self, x: np.ndarray) -> np.ndarray:
+    def scores(self, x: torch.Tensor) -> torch.Tensor:
         """How near each sample is to each mean, (N, means); higher is nearer."""
-        return -((x[:, None] - self.means[None]) ** 2).sum(axis=2)
+        return -squared_distances(x, self.means)
 
     def logits(self, model: Classifier, samples: Samples, of: int) -> np.ndarray:
         near = self.scores(self.embed(model, samples))
-        found = np.full((len(samples), len(self.stream.classes)), NEVER)
-        for label in np.unique(self.labels):
-            found[:, label] = near[:, self.labels == label].max(axis=1)
-        return found.astype(np.float32)
+        found = near.new_full((len(samples), len(self.stream.classes)), NEVER)
+        for label in self.labels.unique():
+            found[:, label] = near[:, self.labels == label].amax(dim=1)
+        return found.float().numpy()
 
     def memory(self) -> int:
         return self.means.nbytes
@@ -87,21 +87,20 @@ class StreamingLDA(NearestMean):
 
     def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
         super().before_stream(stream, make_model, seed)
-        self.scatter, self.count = np.zeros((0, 0)), 0
+        self.scatter, self.count = torch.zeros((), dtype=torch.float64), 0
 
-    def take_in(self, x: np.ndarray, labels: np.ndarray) -> None:
+    def take_in(self, x: torch.Tensor, labels: torch.Tensor) -> None:
         super().take_in(x, labels)
-        for label in np.unique(labels):
-            apart = x[labels == label] - x[labels == label].mean(axis=0)
-            self.scatter = self.scatter + apart.T @ apart if self.count else apart.T @ apart
-            self.count += len(apart)
+        own = labels.unique(return_inverse=True)[1]
+        apart = x - class_means(x, own)[own]
+        self.scatter = self.scatter + apart.T @ apart
+        self.count += len(apart)
 
-    def scores(self, x: np.ndarray) -> np.ndarray:
+    def scores(self, x: torch.Tensor) -> torch.Tensor:
         covariance = self.scatter / self.count
-        dim = len(covariance)
-        covariance = (1 - self.shrinkage) * covariance + self.shrinkage * np.trace(covariance) / dim * np.eye(dim)
-        weights = torch.linalg.solve(torch.from_numpy(covariance), torch.from_numpy(self.means.T)).numpy()
-        return x @ weights - 0.5 * (self.means * weights.T).sum(axis=1)
+        shrunk = self.shrinkage * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=covariance.dtype)
+        weights = torch.linalg.solve((1 - self.shrinkage) * covariance + shrunk, self.means.T)
+        return x @ weights - 0.5 * (self.means * weights.T).sum(dim=1)
 
     def memory(self) -> int:
         return self.means.nbytes + self.scatter.nbytes
