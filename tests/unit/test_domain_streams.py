@@ -54,13 +54,13 @@ def make_for(stream):
 def taught(strategy, stream, upto=None):
     """The strategy after the first `upto` experiences, and its model."""
     make = make_for(stream)
-    strategy.start(stream, make, 0)
+    strategy.before_stream(stream, make, 0)
     model = make(0)
     for now in range(len(stream) if upto is None else upto):
         strategy.now = now
-        model = strategy.before(model)
+        model = strategy.before_experience(model)
         strategy.learn(model, RECIPE)
-        strategy.end(model)
+        strategy.after_experience(model)
     return strategy, model
 
 
@@ -185,7 +185,7 @@ def test_scores_are_scikit_learns_decision_function():
     x[:, 0] += y
     x[:, 1] += 2 * x[:, 0]
     strategy = StreamingLDA(1e-12)
-    strategy.start(stream_of(), make_for(stream_of()), 0)
+    strategy.before_stream(stream_of(), make_for(stream_of()), 0)
     for some in (y == 0, y > 0):
         strategy.take_in(torch.from_numpy(x[some]), torch.from_numpy(y[some]))
     want = LinearDiscriminantAnalysis(solver="lsqr").fit(x, y)

@@ -14,6 +14,7 @@ from tl_helpers.adaptation import (
     CDAN,
     DAN,
     DANN,
+    Alignment,
     DeepCORAL,
     SelfTraining,
     adapt_batch_norm,
@@ -27,7 +28,7 @@ from tl_helpers.book.results import Study
 from tl_helpers.data import DomainPair, Samples, Unlabelled, load_task
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone, with_adapter
-from tl_helpers.training import Alignment, Recipe, embed, evaluate, fit, predict
+from tl_helpers.training import Recipe, embed, evaluate, fit, predict
 from tl_helpers.training.scoring import softmax
 
 DIGITS, CELLS, EMOJI = 28, 128, 96
