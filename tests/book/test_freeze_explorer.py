@@ -93,6 +93,7 @@ def test_train_and_stop_in_jupyterlab(explorer: Page):
         )
         before = said(page)
     assert page.locator("[data-tl-live]").count() == 0
+    assert page.evaluate("() => location.hash") == ""  # the address is JupyterLab's
 
     page.locator(".tl-map button.start").click()  # benchmarks/live_explorer.py measures how soon it answers
     page.wait_for_function("() => !/trains this setting/.test(document.querySelector('.tl-map .tl-state').textContent)")

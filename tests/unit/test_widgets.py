@@ -37,7 +37,7 @@ def _wait(thread):
 
 def test_seeds_are_averaged_and_missing_combinations_are_null(runs):
     grid = widgets.explore(runs, LABELS).view.grid
-    assert grid["controls"] == [{"label": "labelled cells", "values": ["20", "100", "1000"]}]
+    assert grid["controls"] == [{"label": "labelled cells", "values": ["20", "100", "1000"], "key": "labels"}]
     assert [s["name"] for s in grid["series"]] == ["frozen features", "from scratch"]
     assert grid["cells"][1] is None  # from scratch at 20 labels
     mean, spread, n = grid["cells"][0]

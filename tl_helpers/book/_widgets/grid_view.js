@@ -1,6 +1,6 @@
 // Draws one slice of a grid of recorded results as SVG, and the progress of a live run; see widgets.GridView. No library, no
 // network, no kernel needed: only where one answers do the buttons for live runs appear. kernel.js, put in front of this
-// file, sees to that.
+// file, sees to that, and address.js to the page's address.
 
 const SHAPES = ["circle", "square", "up", "diamond", "down"];
 const DASHES = ["", "7 4", "2 3", "9 3 2 3", "4 2"];
@@ -302,6 +302,7 @@ function render({ model, el }) {
   const show = () => { draw(); showRun(); };
   const kernel = watchKernel(model, el, show);
   const panel = runPanel(el, kernel, () => ({ type: "run", at: slice(model).at }));
+  const leaveAddress = watchAddress(model);
   const watched = [...names, "live"].map((name) => "change:" + name);
   watched.forEach((name) => model.on(name, draw));
   model.on("change:run", showRun);
@@ -320,7 +321,7 @@ function render({ model, el }) {
   const waits = [50, 300, 1000, 3000].map((ms) => setTimeout(() => nameControls(el, slice(model)), ms));
   if (model.get("run").state !== "recorded") kernel.send({ type: "ping" });
   return () => {
-    clearInterval(clock); waits.forEach(clearTimeout); sizes.disconnect(); kernel.close();
+    clearInterval(clock); waits.forEach(clearTimeout); sizes.disconnect(); kernel.close(); leaveAddress();
     watched.forEach((name) => model.off(name, draw));
     model.off("change:run", showRun);
   };

@@ -87,9 +87,9 @@ class FreezeExplorer(Explorer):
         depth["axis"] = "freeze depth (stages frozen; the head always trains)"
         labels |= {"said": "{} labels", "slider": True}
         texts = [str(n) for n in EPOCHS]
-        epochs = {"label": "epochs (live)", "said": "{} epochs", "values": texts, "live": True}
+        epochs = {"label": "epochs (live)", "said": "{} epochs", "values": texts, "key": "epochs", "live": True}
         augment = {"label": "augmentation (live)", "said": "augmentation {}", "values": list(AUGMENTATIONS)}
-        grid["controls"] += [epochs, augment | {"live": True}]
+        grid["controls"] += [epochs, augment | {"key": "augment", "live": True}]
         grid["button"] = "Train"
         start = {"labels": values["labels"][0], "epochs": min(recipe.epochs, EPOCHS[-1]), "augment": AUGMENTATIONS[0]}
         values |= {"epochs": list(EPOCHS), "augment": list(AUGMENTATIONS)}

@@ -3,6 +3,10 @@
 `explore(frame, ...)` shows a grid of runs behind sliders. With a Python kernel a button computes the chosen setting
 anew and draws it over the recorded results; *Stop* and the kernel's *Interrupt* end that. With no kernel and no network
 the sliders still move through the grid. Used by every chapter; the drawing itself is in `_widgets/grid_view.js`.
+
+In the built book the page's address takes down what the reader changes, so that a setting can be shared:
+`#depth=5&rate=0.001` (`_widgets/address.js`). A key is the name of a control's column ("rate" for "lr"), with a number from
+the page's second control of that name on (`labels.2`); a value is what the control shows, and what it lacks is ignored.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ class GridView(KernelView):
     progress "step", "steps", "losses", "accuracies". The state "recorded" means that there is nothing to run.
     """
 
-    _esm = front_end("kernel.js", "grid_view.js")
+    _esm = front_end("kernel.js", "address.js", "grid_view.js")
     _css = front_end("kernel.css", "grid_view.css")
 
     grid = traitlets.Dict().tag(sync=True)
@@ -240,7 +244,7 @@ def grid_of(
     """Aggregate `frame` into what GridView draws: (grid as JSON-able dict, control -> its values).
 
     `kind` is "bars", "curves" or, with one series, "map": colours over the first two controls.
-    A control in `grid["controls"]` has a "label" and its "values" as texts. It may have
+    A control in `grid["controls"]` has a "label", its "values" as texts and its "key" in the page's address. It may have
     "notes" (a text for each value), "said" (how a sentence names it, such as "{} labels"), "axis" (a longer label),
     "slider" (true: names are in an order) and "live" (true: it matters to live runs only, and comes after all others).
     `grid["cells"]` lists [mean, spread or null, runs], or null where nothing was recorded, for every combination of
@@ -277,8 +281,8 @@ def grid_of(
         "button": "Run live",
         "spread": plots.interval_name(spread),
         "controls": [
-            {"label": label, "values": [plots.number(v) for v in column]}
-            for label, column in zip(controls.values(), columns, strict=True)
+            {"label": label, "values": [plots.number(v) for v in column], "key": "rate" if name == "lr" else name}
+            for (name, label), column in zip(controls.items(), columns, strict=True)
         ],
         "series": [{"name": str(n), "colour": palette[str(n)]} for n in names],
         "x": None if x_at is None else {"control": x_at, "at": [float(v) for v in columns[x_at]]},
