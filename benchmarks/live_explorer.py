@@ -42,7 +42,7 @@ from tl_helpers.book import results, widgets
 from tl_helpers.data import load_task
 widgets.FreezeExplorer(results.load("freeze_grid"), load_task("elpv", seed=0), size=64)
 """
-STATE = "document.querySelector('.tl-freeze .tl-state').textContent"
+STATE = "document.querySelector('.tl-map .tl-state').textContent"
 POINTS = "document.querySelectorAll('[data-tl-live]').length"
 
 
@@ -50,7 +50,7 @@ def one_run(page: Page) -> dict[str, float]:
     """Click, and wait for each of the three moments."""
     before, points = page.evaluate(f"() => [{STATE}, {POINTS}]")
     start, seconds = time.perf_counter(), {}
-    page.locator(".tl-freeze button.start").click()
+    page.locator(".tl-map button.start").click()
     for moment, condition in {
         "first feedback": f"known => {STATE} !== known[0]",
         "first step": f"known => /step \\d|epoch \\d/.test({STATE}) || {POINTS} > known[1]",
@@ -77,14 +77,14 @@ def measure(runs: int, depth: int, folder: Path) -> list[dict[str, float]]:
         page.set_default_timeout(120_000)
         lab.open(page, "explorer.ipynb")
         page.evaluate(RUN_ALL)
-        page.locator(".tl-freeze button.start").wait_for()
+        page.locator(".tl-map button.start").wait_for()
         handle = page.get_by_label("freeze depth", exact=True).first
         handle.focus()
         page.keyboard.press("Home")
         for _ in range(depth):
             page.keyboard.press("ArrowRight")
         page.wait_for_function(
-            f"() => document.querySelector('.tl-freeze .tl-read').textContent.includes('depth {depth}')"
+            f"() => document.querySelector('.tl-map .tl-read').textContent.includes('depth {depth}')"
         )
         found = []
         for _ in range(runs):

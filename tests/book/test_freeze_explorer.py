@@ -37,16 +37,16 @@ def tab_to(page: Page, name: str, most: int = 400) -> None:
 
 
 def said(page: Page) -> str:
-    return page.locator(".tl-freeze .tl-read").first.text_content()
+    return page.locator(".tl-map .tl-read").first.text_content()
 
 
 def test_recorded_runs_answer_without_kernel_network_or_mouse(site: str, page: Page, watch: Watch):
     page.goto(f"{site}/{PAGE}")
     settle(page)
-    view = page.locator(".tl-freeze")
+    view = page.locator(".tl-map")
     view.wait_for(timeout=20_000)
     expect(page.get_by_label("freeze depth", exact=True).first).to_be_attached(timeout=10_000)
-    assert page.locator(".tl-freeze button:visible").count() == 0  # nobody there to train: no dead buttons
+    assert page.locator(".tl-map button:visible").count() == 0  # nobody there to train: no dead buttons
 
     frame = results.load("freeze_grid")
     frame = frame[frame["labels"].astype(str) == str(frame["labels"].iloc[0])]
@@ -58,7 +58,7 @@ def test_recorded_runs_answer_without_kernel_network_or_mouse(site: str, page: P
         tab_to(page, control)
         page.keyboard.press(key)
         page.wait_for_function(
-            "before => document.querySelector('.tl-freeze .tl-read').textContent !== before", arg=before
+            "before => document.querySelector('.tl-map .tl-read').textContent !== before", arg=before
         )
         text = said(page)
         depth, rate = int(re.search(r"depth (\d+)", text)[1]), float(re.search(r"rate ([\d.]+),", text)[1])
@@ -77,7 +77,7 @@ def explorer(lab: Lab, page: Page) -> Page:
     page.set_default_timeout(60_000)
     lab.open(page, "explorer.ipynb")
     page.evaluate(RUN_ALL)
-    page.locator(".tl-freeze button.start").wait_for()
+    page.locator(".tl-map button.start").wait_for()
     return page
 
 
@@ -89,15 +89,14 @@ def test_train_and_stop_in_jupyterlab(explorer: Page):
         handle.focus()
         page.keyboard.press(key)
         page.wait_for_function(
-            "before => document.querySelector('.tl-freeze .tl-read').textContent !== before", arg=before
+            "before => document.querySelector('.tl-map .tl-read').textContent !== before", arg=before
         )
         before = said(page)
     assert page.locator("[data-tl-live]").count() == 0
+    assert page.evaluate("() => location.hash") == ""  # the address is JupyterLab's
 
-    page.locator(".tl-freeze button.start").click()  # benchmarks/live_explorer.py measures how soon it answers
-    page.wait_for_function(
-        "() => !/trains this setting/.test(document.querySelector('.tl-freeze .tl-state').textContent)"
-    )
+    page.locator(".tl-map button.start").click()  # benchmarks/live_explorer.py measures how soon it answers
+    page.wait_for_function("() => !/trains this setting/.test(document.querySelector('.tl-map .tl-state').textContent)")
     page.locator("[data-tl-points]").wait_for()
     page.locator("[data-tl-live]").wait_for()
     assert re.search(r"Live: \d", said(page))
@@ -106,10 +105,10 @@ def test_train_and_stop_in_jupyterlab(explorer: Page):
     # A long run, stopped: nothing is added, and the next one may start.
     page.get_by_label("epochs (live)", exact=True).first.focus()
     page.keyboard.press("End")
-    page.locator(".tl-freeze button.start").click()
-    page.wait_for_function("() => /step/.test(document.querySelector('.tl-freeze .tl-state').textContent)")
-    page.locator(".tl-freeze button.stop").click()
-    page.wait_for_function("() => /stopped after \\d/.test(document.querySelector('.tl-freeze .tl-state').textContent)")
+    page.locator(".tl-map button.start").click()
+    page.wait_for_function("() => /step/.test(document.querySelector('.tl-map .tl-state').textContent)")
+    page.locator(".tl-map button.stop").click()
+    page.wait_for_function("() => /stopped after \\d/.test(document.querySelector('.tl-map .tl-state').textContent)")
     assert page.locator("[data-tl-live]").count() == 1
 
 

@@ -90,14 +90,14 @@ def opened(lab: Lab, page: Page) -> Page:
     page.set_default_timeout(240_000)
     lab.open(page, "controls.ipynb")
     page.evaluate(RUN_ALL)
-    for view in (".tl-view", ".tl-freeze"):
+    for view in (".tl-bars", ".tl-map"):
         page.locator(f"{view} button.start").wait_for()
     page.locator(".tl-label-box textarea").wait_for()
     return page
 
 
 def controls(page: Page) -> tuple[Control, Control, Locator]:
-    return Control(page, ".tl-view"), Control(page, ".tl-freeze"), page.locator(".tl-label-box")
+    return Control(page, ".tl-bars"), Control(page, ".tl-map"), page.locator(".tl-label-box")
 
 
 def test_stop_interrupt_and_restart(opened: Page):
@@ -129,7 +129,7 @@ def test_stop_interrupt_and_restart(opened: Page):
     page.evaluate(EXECUTE, "epochs = 1")
     grid.run()
     grid.says("done in", 240)
-    assert page.locator(".tl-view [data-tl-live]").count() == 1
+    assert page.locator(".tl-bars [data-tl-live]").count() == 1
     page.evaluate(EXECUTE, "epochs = 500")
 
     # Restart during a run.
@@ -151,7 +151,7 @@ def test_stop_interrupt_and_restart(opened: Page):
 
     # And the cells, run again, give controls that work.
     page.evaluate(RUN_ALL)
-    expect(page.locator(".tl-view .tl-state")).to_have_text("computes this setting now, on your machine")
+    expect(page.locator(".tl-bars .tl-state")).to_have_text("computes this setting now, on your machine")
     expect(box.locator(".tl-kernel")).to_be_hidden()
     expect(box.locator("textarea")).to_be_enabled()
     grid.run()

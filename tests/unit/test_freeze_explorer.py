@@ -53,9 +53,10 @@ def test_the_map_holds_the_recorded_means(task):
         ["20", "50", "all"],
     ]
     want = frame().groupby(["labels", "depth", "lr"])["validation_accuracy"].agg(["mean", "std"])
-    for k, key in enumerate(itertools.product(LABELS, range(4), RATES)):
-        assert grid["cells"][k] == [*want.loc[key].round(2), 3]
-    assert grid["frozen"] == ["nothing frozen", "conv1 frozen", "conv1 to conv2 frozen", "only the head trains"]
+    for k, (depth, rate, labels) in enumerate(itertools.product(range(4), RATES, LABELS)):
+        assert grid["cells"][k] == [*map(pytest.approx, want.loc[labels, depth, rate], [1e-4] * 2), 3]
+    notes = grid["controls"][0]["notes"]
+    assert notes == ["nothing frozen", "conv1 frozen", "conv1 to conv2 frozen", "only the head trains"]
 
 
 def test_missing_cells_and_the_table(task):
@@ -83,17 +84,17 @@ def test_a_live_run_adds_a_point_and_takes_the_next_seed(task):
     shown.controls["epochs"].index = 1
     states = []
     shown.view.observe(lambda change: states.append(change["new"]["state"]), "run")
-    shown.train().join(60)
+    shown.run().join(60)
     point = shown.view.live[0]
     assert point["at"] == [1, 2, 1]
-    assert 0 <= point["value"] <= 100
+    assert 0 <= point["values"]["validation accuracy"] <= 100
     assert "2 epochs" in point["note"]
     assert states[0] == "running"
     assert states[-1] == "done"
     assert len(shown.view.run["losses"]) == 8  # 2 epochs of 4 batches
     assert len(shown.view.run["accuracies"]) == 2
     assert shown.seed == 1
-    shown.train([0, 0, 2, 0, 1]).join(60)
+    shown.run([0, 0, 2, 0, 1]).join(60)
     assert [point["at"] for point in shown.view.live] == [[1, 2, 1], [0, 0, 2]]
 
 
@@ -108,14 +109,14 @@ def test_stop_works_within_a_step_and_keeps_nothing(task, own_cache):
             shown.stop()
 
     shown.view.observe(look, "run")
-    shown.train([0, 1, 2, 9, 1]).join(60)
+    shown.run([0, 1, 2, 9, 1]).join(60)
     assert shown.view.run["state"] == "stopped"
     assert re.fullmatch(r"stopped after \d+\.\d s; nothing was kept", shown.view.run["text"])
     assert max(seen) <= 2  # at most the step in which the wish arrived
     assert shown.view.live == []
     assert not list((own_cache / "runs").glob(f"*{cache.SUFFIX}"))
     shown.view.unobserve_all("run")
-    shown.train([3, 1, 0, 0, 1]).join(60)
+    shown.run([3, 1, 0, 0, 1]).join(60)
     assert shown.view.run["state"] == "done"
 
 
@@ -123,18 +124,18 @@ def test_a_failure_is_shown_and_the_next_run_works(task, monkeypatch):
     shown = explorer(task)
     fit = training.fit
     monkeypatch.setattr(training, "fit", lambda *_, **__: 1 / 0)
-    shown.train().join(60)
+    shown.run().join(60)
     assert shown.view.run["state"] == "failed"
     assert "ZeroDivisionError" in shown.view.run["text"]
     monkeypatch.setattr(training, "fit", fit)
-    shown.train([3, 1, 0, 0, 1]).join(60)
+    shown.run([3, 1, 0, 0, 1]).join(60)
     assert shown.view.run["state"] == "done"
 
 
 def test_divergence_is_told_in_plain_words(task):
     shown = explorer(task, recipe=Recipe(epochs=2, batch_size=16, warmup=0))
     shown._values["lr"][2] = 1e30
-    shown.train([0, 2, 0, 1, 1]).join(60)
+    shown.run([0, 2, 0, 1, 1]).join(60)
     assert shown.view.run["state"] == "failed"
     assert "learning rate" in shown.view.run["text"]
 
@@ -148,9 +149,9 @@ def test_one_run_at_a_time_and_stop_reaches_what_comes_before_the_first_step(tas
             pass
 
     shown = explorer(task, make_model=slow)
-    thread = shown.train()
+    thread = shown.run()
     assert at_work.wait(10)
-    assert shown.train() is None
+    assert shown.run() is None
     shown.stop()
     thread.join(10)
     assert shown.view.run["state"] == "stopped"
@@ -160,9 +161,9 @@ def test_messages_of_the_browser(task):
     shown = explorer(task)
     sent, calls = [], []
     shown.view.send = sent.append
-    shown.train = calls.append
+    shown.run = calls.append
     shown.stop = lambda: calls.append("stop")
-    for n, message in enumerate([{"type": "ping"}, {"type": "train", "at": [0, 1, 2, 0, 0]}, {"type": "stop"}]):
+    for n, message in enumerate([{"type": "ping"}, {"type": "run", "at": [0, 1, 2, 0, 0]}, {"type": "stop"}]):
         shown.view._handle_custom_msg(message | {"n": n}, [])
     shown.view._handle_custom_msg("nonsense", [])
     assert sent == [{"type": "pong", "n": n} for n in range(3)]
@@ -171,8 +172,8 @@ def test_messages_of_the_browser(task):
 
 @pytest.mark.parametrize("at", [[0, 0, 0, 0], [4, 0, 0, 0, 0], [0, -1, 0, 0, 0]])
 def test_indices_that_cannot_be(task, at):
-    with pytest.raises(ValueError, match="five indices"):
-        explorer(task).train(at)
+    with pytest.raises(ValueError, match="5 indices"):
+        explorer(task).run(at)
 
 
 @pytest.mark.parametrize(

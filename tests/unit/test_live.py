@@ -266,7 +266,7 @@ def kernel():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_interrupt_stops_live_runs_of_an_idle_kernel_of_a_busy_one_and_leaves_the_rest_as_it_was():
-    wait = "[t.join(10) for t in threads]; print(one.view.status['state'], two.view.status['state'])"
+    wait = "[t.join(10) for t in threads]; print(one.view.run['state'], two.view.run['state'])"
     with kernel() as (run, manager):
         run(SETUP)
         assert run("print(type(signal.getsignal(signal.SIGINT)).__name__)") == "_Handler"  # each cell is listened to
@@ -305,4 +305,4 @@ def test_interrupt_stops_live_runs_of_an_idle_kernel_of_a_busy_one_and_leaves_th
 
         # And a run that is left alone ends by itself.
         run("one._live = lambda labels: 7.0")
-        assert run("one.run().join(10); print(one.view.status['state'])") == "done"
+        assert run("one.run().join(10); print(one.view.run['state'])") == "done"

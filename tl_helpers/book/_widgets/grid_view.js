@@ -1,5 +1,6 @@
-// Draws one slice of a grid of recorded results as SVG. No library, no network, no kernel needed; see widgets.GridView.
-// Only where a kernel answers do the buttons for live runs appear; kernel.js, put in front of this file, sees to that.
+// Draws one slice of a grid of recorded results as SVG, and the progress of a live run; see widgets.GridView. No library, no
+// network, no kernel needed: only where one answers do the buttons for live runs appear. kernel.js, put in front of this
+// file, sees to that, and address.js to the page's address.
 
 const SHAPES = ["circle", "square", "up", "diamond", "down"];
 const DASHES = ["", "7 4", "2 3", "9 3 2 3", "4 2"];
@@ -7,11 +8,24 @@ const DASHES = ["", "7 4", "2 3", "9 3 2 3", "4 2"];
 const esc = (s) => String(s).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 const f1 = (v) => v.toFixed(1);
 
-function shape(kind, x, y, r, attributes) {
+function shape(kind, x, y, r, attributes, inside = "") {
   const p = { up: [[0, -1.15], [1.1, 0.85], [-1.1, 0.85]], down: [[0, 1.15], [1.1, -0.85], [-1.1, -0.85]],
     square: [[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]], diamond: [[0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]] }[kind];
   if (!p) return `<circle cx="${f1(x)}" cy="${f1(y)}" r="${r}" ${attributes}/>`;
-  return `<polygon points="${p.map(([a, b]) => `${f1(x + a * r)},${f1(y + b * r)}`).join(" ")}" ${attributes}/>`;
+  return `<polygon points="${p.map(([a, b]) => `${f1(x + a * r)},${f1(y + b * r)}`).join(" ")}" ${attributes}>${inside}</polygon>`;
+}
+
+// Cividis, thinned: readable for colour-blind readers, and darker always means worse.
+const RAMP = [[0, 34, 78], [53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]];
+function colourOf(share) {
+  const t = Math.min(Math.max(share, 0), 1) * (RAMP.length - 1), k = Math.min(Math.floor(t), RAMP.length - 2);
+  return RAMP[k].map((v, j) => Math.round(v + (RAMP[k + 1][j] - v) * (t - k)));
+}
+
+// WCAG's relative luminance: at 0.18 black and white letters have the same contrast.
+function luminance(rgb) {
+  const linear = rgb.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
 }
 
 function niceTicks(low, high, most) {
@@ -28,18 +42,24 @@ function digitsFor(grid) {
   return top >= 10 ? 1 : Math.min(6, 3 - Math.floor(Math.log10(top)));
 }
 
-function model2slice(model) {
-  const grid = model.get("grid");
+function slice(model) {
+  const grid = model.get("grid"), allLive = model.get("live");
   const at = grid.controls.map((c, k) => Math.min(Math.max(model.get("i" + k), 0), c.values.length - 1));
+  const recorded = grid.controls.filter((c) => !c.live);
   const cellsAt = (index) => {
     let k = 0;
-    grid.controls.forEach((c, j) => { k = k * c.values.length + index[j]; });
+    recorded.forEach((c, j) => { k = k * c.values.length + index[j]; });
     return grid.series.map((_, s) => grid.cells[k * grid.series.length + s]);
   };
   const same = (a, b) => a.every((v, j) => v === b[j]);
-  const live = model.get("live").find((r) => same(r.at, at));
-  return { grid, at, cellsAt, live, allLive: model.get("live"), same };
+  const here = allLive.filter((r) => same(r.at, at));
+  return { grid, at, recorded, cellsAt, here, live: here[0], allLive, same };
 }
+
+// The value of a control, and how a sentence names it.
+const shown = (c, k) => (c.notes ? `${c.values[k]}: ${c.notes[k]}` : c.values[k]);
+const said = (c, k) => (c.said || `${c.label} {}`).replace("{}", () => c.values[k]) + (c.notes ? ` (${c.notes[k]})` : "");
+const only = (run) => Object.values(run.values)[0];
 
 // One range over the whole grid (not the slice): when a slider moves, a longer bar is a better result.
 function valueRange(grid, allLive) {
@@ -53,10 +73,15 @@ function valueRange(grid, allLive) {
   return [low === 0 ? 0 : low - pad, high + pad];
 }
 
-function sentence({ grid, at, cellsAt, live }) {
+function sentence({ grid, at, recorded, cellsAt, here, live }) {
+  const where = recorded.map((c, k) => said(c, at[k])).join(", "), cells = cellsAt(at);
+  if (grid.kind === "map") {
+    const [c] = cells, last = here[here.length - 1], runs = c && (c[2] === 1 ? "one run" : `${c[2]} runs`);
+    const found = c ? `${f1(c[0])}${c[1] === null ? "" : ` ± ${f1(c[1])}`} % (${runs}${c[1] === null ? "" : ", ± standard deviation"})` : "not recorded";
+    return `${where[0].toUpperCase()}${where.slice(1)}. Recorded ${grid.value}: ${found}.`
+      + (last ? ` Live: ${here.map((run) => f1(only(run))).join(", ")} % (${last.note}; ${f1(last.seconds)} s).` : "");
+  }
   const d = digitsFor(grid), unit = grid.unit ? (grid.unit === "%" ? " %" : ` ${grid.unit}`) : "";
-  const where = grid.controls.map((c, k) => `${c.label} ${c.values[at[k]]}`).join(", ");
-  const cells = cellsAt(at);
   const parts = grid.series.map((s, k) => {
     const c = cells[k];
     if (!c) return `${s.name} not recorded`;
@@ -65,6 +90,13 @@ function sentence({ grid, at, cellsAt, live }) {
   if (live) Object.entries(live.values).forEach(([name, v]) =>
     parts.push(`live${name === "live" ? "" : " " + name} ${v.toFixed(d)}${unit} (computed in ${live.seconds.toFixed(1)} s)`));
   return `At ${where}: ${parts.join(", ")}.`;
+}
+
+// What a screen reader says of the figure, before the sentence.
+function heading({ grid, at, recorded }) {
+  if (grid.kind !== "map") return grid.title && grid.title.replace(/[.:]$/, "") + (/[?!]$/.test(grid.title) ? " " : ". ");
+  const [across, up, ...rest] = recorded;
+  return `${grid.title}: ${grid.value} by ${[`${across.label} and ${up.label}`, ...rest.map((c, k) => said(c, at[k + 2]))].join(", ")}. `;
 }
 
 function drawBars(slice, width) {
@@ -170,62 +202,128 @@ function drawCurves(slice, width) {
   return [out.join(""), bottom + 50];
 }
 
+function drawMap(slice, width) {
+  const { grid, at, cellsAt, allLive, same } = slice, [across, up] = grid.controls, rest = at.slice(2);
+  const depths = across.values.length, rates = up.values.length, cell = (d, r) => cellsAt([d, r, ...rest])[0];
+  const live = allLive.filter((run) => same(run.at.slice(2), rest));
+  const narrow = width < 480, left = narrow ? 66 : 76, w = (width - left - 8) / depths, h = narrow ? 28 : 34, top = 6;
+  const known = grid.cells.filter(Boolean).map((c) => c[0]).concat(live.map(only));
+  const low = Math.min(...known), high = Math.max(...known), share = (v) => (v - low) / (high - low || 1);
+  const X = (d) => left + d * w, Y = (r) => top + (rates - 1 - r) * h, out = [];
+  for (let d = 0; d < depths; d++) for (let r = 0; r < rates; r++) {
+    const c = cell(d, r), place = `x="${f1(X(d) + 1)}" y="${f1(Y(r) + 1)}" width="${f1(w - 2)}" height="${h - 2}" rx="2" class="cell${c ? "" : " none"}" data-d="${d}" data-r="${r}"`;
+    if (!c) { out.push(`<rect ${place}/>`); continue; }
+    const rgb = colourOf(share(c[0])), dark = luminance(rgb) < 0.18;
+    out.push(`<rect ${place} fill="rgb(${rgb})"/>`,
+      `<text x="${f1(X(d) + w / 2)}" y="${f1(Y(r) + h / 2 + 4.5)}" text-anchor="middle" pointer-events="none" style="fill:${dark ? "#fff" : "#000"};font-size:${narrow ? 10 : 12.5}px">${narrow ? Math.round(c[0]) : f1(c[0])}</text>`);
+  }
+  const [x, y] = [X(at[0]), Y(at[1])];
+  out.push(`<rect class="chosen" x="${f1(x)}" y="${f1(y)}" width="${f1(w)}" height="${h}" rx="3"/>`,
+    `<rect class="chosen-inner" x="${f1(x + 2.4)}" y="${f1(y + 2.4)}" width="${f1(w - 4.8)}" height="${f1(h - 4.8)}" rx="2"/>`);
+  live.forEach((run) => out.push(shape("diamond", X(run.at[0]) + w - 8, Y(run.at[1]) + 8, 4, `class="live" data-tl-live="${only(run)}"`,
+    `<title>live ${f1(only(run))} %</title>`)));
+  for (let d = 0; d < depths; d++) out.push(`<text class="${d === at[0] ? "bold" : "soft"}" x="${f1(X(d) + w / 2)}" y="${top + rates * h + 16}" text-anchor="middle">${esc(across.values[d])}</text>`);
+  for (let r = 0; r < rates; r++) out.push(`<text class="${r === at[1] ? "bold" : "soft"}" x="${left - 6}" y="${f1(Y(r) + h / 2 + 4.5)}" text-anchor="end">${esc(up.values[r])}</text>`);
+  const bottom = top + rates * h;
+  out.push(`<text class="soft" x="${f1(left + (depths * w) / 2)}" y="${bottom + 34}" text-anchor="middle">${esc((!narrow && across.axis) || across.label)}</text>`,
+    `<text class="soft" transform="translate(11 ${f1(top + (rates * h) / 2)}) rotate(-90)" text-anchor="middle">${esc(up.label)}</text>`);
+  return [out.join(""), bottom + 42];
+}
+
+const DRAW = { bars: drawBars, curves: drawCurves, map: drawMap };
+
+function drawProgress(run, width) {
+  const { losses, accuracies: scores = [] } = run;
+  const left = 44, right = 44, top = 22, height = 120, bottom = top + height;
+  const end = Math.max(run.steps || 0, losses[losses.length - 1][0], 2), worst = Math.max(...losses.map((p) => p[1]));
+  const X = (step) => left + ((step - 1) / (end - 1)) * (width - left - right), Y = (v) => bottom - (v / (worst || 1)) * height;
+  const low = Math.min(50, ...scores.map((p) => p[1])), S = (v) => bottom - ((v - low) / (100 - low)) * height;
+  const line = (points, y) => points.map((p) => `${f1(X(p[0]))},${f1(y(p[1]))}`).join(" ");
+  const out = [`<path class="axis" d="M${left} ${top}V${bottom}H${width - right}V${top}"/>`,
+    `<polyline class="loss" data-tl-points="${losses.length}" points="${line(losses, Y)}"/>`,
+    `<text class="soft" x="${left - 5}" y="${top + 5}" text-anchor="end">${worst.toPrecision(2)}</text><text class="soft" x="${left - 5}" y="${bottom + 4}" text-anchor="end">0</text>`,
+    `<text class="soft" x="${width - right + 5}" y="${top + 5}">100</text><text class="soft" x="${width - right + 5}" y="${bottom + 4}">${Math.round(low)}</text>`,
+    // The names are in ink, each behind a piece of its line: the lines' colours are too faint for letters.
+    `<path class="loss" d="M${left} ${top - 12}h22"/><text x="${left + 28}" y="${top - 8}">training loss</text>`,
+    `<path class="score" d="M${width - right - 22} ${top - 12}h22"/><text x="${width - right - 28}" y="${top - 8}" text-anchor="end">validation accuracy (%)</text>`,
+    `<text class="soft" x="${f1(width / 2)}" y="${bottom + 18}" text-anchor="middle">step, of ${end}</text>`];
+  if (scores.length) out.push(`<polyline class="score" points="${line(scores, S)}"/>`,
+    ...scores.map((p) => `<circle cx="${f1(X(p[0]))}" cy="${f1(S(p[1]))}" r="4.5" fill="#D55E00"/>`));
+  return [out.join(""), bottom + 26];
+}
+
 // ipywidgets gives its sliders no accessible name or value text: add both to the ones beside this view.
-function nameControls(el, slice) {
+function nameControls(el, { grid, at }) {
   const box = el.closest(".tl-explorer");
   if (!box) return;
-  const rows = [...box.children].filter((row) => !row.contains(el));
-  rows.forEach((row, k) => {
-    const control = slice.grid.controls[k], target = row.querySelector(".noUi-handle, select");
+  [...box.children].filter((row) => !row.contains(el)).forEach((row, k) => {
+    const control = grid.controls[k], target = row.querySelector(".noUi-handle, select");
     if (!control || !target) return;
     target.setAttribute("aria-label", control.label);
-    if (target.matches(".noUi-handle")) target.setAttribute("aria-valuetext", control.values[slice.at[k]]);
+    if (target.matches(".noUi-handle")) target.setAttribute("aria-valuetext", shown(control, at[k]));
   });
 }
 
 function render({ model, el }) {
-  const grid = model.get("grid");
-  el.innerHTML = `<div class="tl-view">${grid.title ? `<p class="tl-title">${esc(grid.title)}</p>` : ""}
-    <div class="tl-figure" data-tl-view role="img"></div><p class="tl-read" aria-live="polite"></p>${RUN_PANEL("Run live")}</div>`;
-  const figure = el.querySelector(".tl-figure"), read = el.querySelector(".tl-read");
+  const grid = model.get("grid"), names = grid.controls.map((_, k) => "i" + k), onlyLive = grid.controls.filter((c) => c.live);
+  el.innerHTML = `<div class="tl-view tl-${grid.kind}">${grid.title ? `<p class="tl-title">${esc(grid.title)}</p>` : ""}
+    <div data-tl-view><div class="tl-figure" role="img"></div><p class="tl-read" aria-live="polite"></p><p class="tl-plan"${onlyLive.length ? "" : " hidden"}></p></div>
+    ${RUN_PANEL(esc(grid.button))}<progress aria-label="progress of the live run" max="100" value="0" hidden></progress>
+    <div class="tl-progress" role="img" hidden></div></div>`;
+  const [figure, read, plan, bar, curve] = [".tl-figure", ".tl-read", ".tl-plan", "progress", ".tl-progress"].map((name) => el.querySelector(name));
   let started = 0;
   let drawn = "";
+  const size = () => Math.min(760, Math.max(300, el.clientWidth || 640));
+  const svg = ([body, height], width) => `<svg width="${width}" height="${Math.ceil(height)}" viewBox="0 0 ${width} ${Math.ceil(height)}" aria-hidden="true">${body}</svg>`;
 
   function draw() {
-    const slice = model2slice(model), width = Math.min(760, Math.max(300, el.clientWidth || 640));
-    const [body, height] = (grid.kind === "curves" ? drawCurves : drawBars)(slice, width);
-    const text = sentence(slice), note = grid.cells.some((c) => c && c[1] !== null) ? ` (± ${grid.spread})` : "";
-    const svg = `<svg width="${width}" height="${Math.ceil(height)}" viewBox="0 0 ${width} ${Math.ceil(height)}" aria-hidden="true">${body}</svg>`;
-    if (svg !== drawn) figure.innerHTML = drawn = svg;
-    figure.setAttribute("aria-label", `${grid.title ? grid.title.replace(/[.:]$/, "") + (/[?!]$/.test(grid.title) ? " " : ". ") : ""}${text}`);
-    if (read.dataset.text !== text) { read.dataset.text = text; read.textContent = text + note; }
-    nameControls(el, slice);
+    const s = slice(model), width = size(), picture = svg(DRAW[grid.kind](s, width), width), text = sentence(s);
+    if (picture !== drawn) figure.innerHTML = drawn = picture;
+    figure.setAttribute("aria-label", heading(s) + text);
+    const full = text + (grid.kind !== "map" && grid.cells.some((c) => c && c[1] !== null) ? ` (± ${grid.spread})` : "");
+    if (read.textContent !== full) read.textContent = full;
+    if (onlyLive.length) plan.textContent = `Live run: ${onlyLive.map((c) => said(c, s.at[grid.controls.indexOf(c)])).join(", ")}`
+      + (kernel.state !== "none" ? ", at this cell of the map." : ". Training needs a kernel: open the chapter in JupyterLab.");
+    nameControls(el, s);
   }
 
-  function showState() {
-    const s = model.get("status"), seconds = started ? (performance.now() - started) / 1000 : 0;
-    const usual = s.state === "running" ? `${s.text} · ${seconds.toFixed(0)} s` : s.state === "done" ? `${s.text}: done in ${s.seconds.toFixed(1)} s`
-      : s.state === "stopped" ? s.text : s.state === "failed" ? `That run failed after ${s.seconds.toFixed(1)} s. ${s.text}` : "computes this setting now, on your machine";
-    const running = panel.draw(s, usual);
+  function showRun() {
+    const run = model.get("run"), width = size(), losses = run.losses || [], seconds = started ? (performance.now() - started) / 1000 : 0;
+    const running = panel.draw(run, run.state === "running" ? `${run.text} · ${seconds.toFixed(0)} s` : run.text);
     if (running !== Boolean(started)) started = running ? performance.now() : 0;
+    bar.hidden = !(running && run.losses);
+    if (running && run.steps) bar.value = (100 * run.step) / run.steps; else bar.removeAttribute("value");
+    curve.hidden = kernel.state === "none" || !losses.length;
+    curve.innerHTML = losses.length ? svg(drawProgress(run, width), width) : "";
+    const last = (run.accuracies || []).slice(-1)[0];
+    curve.setAttribute("aria-label", `Curve of the live run: ${losses.length} steps${last ? `, validation accuracy ${last[1]} %` : ""}`);
   }
 
-  const kernel = watchKernel(model, el, showState);
-  const panel = runPanel(el, kernel, () => ({ type: "run", at: model2slice(model).at }));
-  const watched = ["i0", "i1", "i2", "live"].map((name) => "change:" + name);
+  const show = () => { draw(); showRun(); };
+  const kernel = watchKernel(model, el, show);
+  const panel = runPanel(el, kernel, () => ({ type: "run", at: slice(model).at }));
+  const leaveAddress = watchAddress(model);
+  const watched = [...names, "live"].map((name) => "change:" + name);
   watched.forEach((name) => model.on(name, draw));
-  model.on("change:status", showState);
-  const clock = setInterval(() => { if (started) { kernel.beat(); showState(); } }, 500);
-  const sizes = new ResizeObserver(draw);
+  model.on("change:run", showRun);
+  figure.addEventListener("click", (event) => {
+    const cell = event.target.closest("[data-d]");
+    if (!cell) return;
+    model.set("i0", +cell.dataset.d);
+    model.set("i1", +cell.dataset.r);
+    model.save_changes();
+  });
+  const clock = setInterval(() => { if (started) { kernel.beat(); showRun(); } }, 500);
+  const sizes = new ResizeObserver(show);
   sizes.observe(el);
-  draw();
+  show();
   // The sliders beside this view may come later than the view: name them when they have arrived.
-  const waits = [50, 300, 1000, 3000].map((ms) => setTimeout(() => nameControls(el, model2slice(model)), ms));
-  if (model.get("status").state !== "recorded") kernel.send({ type: "ping" });
+  const waits = [50, 300, 1000, 3000].map((ms) => setTimeout(() => nameControls(el, slice(model)), ms));
+  if (model.get("run").state !== "recorded") kernel.send({ type: "ping" });
   return () => {
-    clearInterval(clock); waits.forEach(clearTimeout); sizes.disconnect(); kernel.close();
+    clearInterval(clock); waits.forEach(clearTimeout); sizes.disconnect(); kernel.close(); leaveAddress();
     watched.forEach((name) => model.off(name, draw));
-    model.off("change:status", showState);
+    model.off("change:run", showRun);
   };
 }
 

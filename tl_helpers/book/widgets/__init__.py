@@ -6,7 +6,7 @@ recorded runs. *Stop* and the kernel's *Interrupt* end a live run within a step,
 Every chapter shows one; what they draw is in `_widgets/*.js`.
 """
 
-from tl_helpers.book.widgets.freeze import FreezeExplorer, FreezeView
+from tl_helpers.book.widgets.freeze import FreezeExplorer
 from tl_helpers.book.widgets.grid import Explorer, GridView, explore, grid_of
 from tl_helpers.book.widgets.kernel import KernelNote, KernelView
 from tl_helpers.book.widgets.labels import LabelBox, label_box
@@ -14,7 +14,6 @@ from tl_helpers.book.widgets.labels import LabelBox, label_box
 __all__ = [
     "Explorer",
     "FreezeExplorer",
-    "FreezeView",
     "GridView",
     "KernelNote",
     "KernelView",

@@ -3,6 +3,10 @@
 `explore(frame, ...)` shows a grid of runs behind sliders. With a Python kernel a button computes the chosen setting
 anew and draws it over the recorded results; *Stop* and the kernel's *Interrupt* end that. With no kernel and no network
 the sliders still move through the grid. Used by every chapter; the drawing itself is in `_widgets/grid_view.js`.
+
+In the built book the page's address takes down what the reader changes, so that a setting can be shared:
+`#depth=5&rate=0.001` (`_widgets/address.js`). A key is the name of a control's column ("rate" for "lr"), with a number from
+the page's second control of that name on (`labels.2`); a value is what the control shows, and what it lacks is ignored.
 """
 
 from __future__ import annotations
@@ -31,22 +35,25 @@ Live = Callable[..., float | Mapping[str, float]]
 
 
 class GridView(KernelView):
-    """Draws one slice of a grid of results as SVG; which slice is set by the indices `i0`, `i1`, `i2`.
+    """Draws one slice of a grid of results, as bars, curves or a map; which slice is set by the indices `i0` to `i4`.
 
-    `grid` is what `grid_of` returns. `live` lists the results computed in this session, `status` what the run in the
-    background is doing: {"state": "idle" | "running" | "done" | "stopped" | "failed", "text": str, "seconds": float};
-    "recorded" means that there is nothing to run.
+    `grid` is what `grid_of` returns, which tells all that differs from one control to the other. `live` lists the results
+    computed in this session: "at", "values", "seconds", "note". `run` is what the run in the background is doing:
+    {"state": "idle" | "running" | "done" | "stopped" | "failed", "text": str, "seconds": float}, and where it tells of its
+    progress "step", "steps", "losses", "accuracies". The state "recorded" means that there is nothing to run.
     """
 
-    _esm = front_end("kernel.js", "grid_view.js")
+    _esm = front_end("kernel.js", "address.js", "grid_view.js")
     _css = front_end("kernel.css", "grid_view.css")
 
     grid = traitlets.Dict().tag(sync=True)
     i0 = traitlets.Int(0).tag(sync=True)
     i1 = traitlets.Int(0).tag(sync=True)
     i2 = traitlets.Int(0).tag(sync=True)
+    i3 = traitlets.Int(0).tag(sync=True)
+    i4 = traitlets.Int(0).tag(sync=True)
     live = traitlets.List().tag(sync=True)
-    status = traitlets.Dict({"state": "recorded"}).tag(sync=True)
+    run = traitlets.Dict({"state": "recorded"}).tag(sync=True)
 
 
 class Explorer(ipywidgets.VBox):
@@ -56,21 +63,40 @@ class Explorer(ipywidgets.VBox):
     does and returns its thread (None when there is nothing to run, or one is running), `stop()` ends it.
     """
 
-    def __init__(self, view: GridView, controls: dict[str, ipywidgets.Widget], values: list[list], live: Live | None):
-        self.view, self.controls = view, controls
+    _idle = "computes this setting now, on your machine"
+
+    def __init__(
+        self,
+        grid: dict[str, Any],
+        values: dict[str, list],
+        start: Mapping[str, Any] | None,
+        live: Live | None,
+        **look: str,
+    ) -> None:
         self._values, self._live = values, live
-        links = [ipywidgets.jslink((c, "index"), (view, f"i{k}")) for k, c in enumerate(controls.values())]
-        self._links = links  # a link that Python forgets is a link that the browser forgets
-        super().__init__([*controls.values(), view])
+        self._recorded = [name for name, told in zip(values, grid["controls"], strict=True) if not told.get("live")]
+        chosen = [_start(name, column, start) for name, column in values.items()]
+        # The indices are in the view's own state as well, so that the first drawing is right before any link is made.
+        run = {"state": "recorded"} if live is None else {"state": "idle", "text": self._idle}
+        self.view = GridView(grid=grid, run=run, **{f"i{k}": c for k, c in enumerate(chosen)})
+        self.controls = {
+            name: _control(told, column, at, **look)
+            for (name, column), told, at in zip(values.items(), grid["controls"], chosen, strict=True)
+        }
+        # A link that Python forgets is a link that the browser forgets.
+        self._links = [
+            ipywidgets.jslink((c, "index"), (self.view, f"i{k}")) for k, c in enumerate(self.controls.values())
+        ]
+        super().__init__([*self.controls.values(), self.view])
         self.add_class("tl-control").add_class("tl-explorer")
         if live is not None:
             self._background = Background("tl-live-run")
-            view.answer(self._act)
+            self.view.answer(self._act)
 
     @property
     def setting(self) -> dict[str, Any]:
         """The chosen value of each control, as in the frame."""
-        return {name: values[c.index] for (name, c), values in zip(self.controls.items(), self._values, strict=True)}
+        return {name: self._values[name][control.index] for name, control in self.controls.items()}
 
     def _act(self, kind: str, message: dict[str, Any]) -> None:
         if kind == "run":
@@ -81,41 +107,51 @@ class Explorer(ipywidgets.VBox):
             self.stop()
 
     def run(self, at: Sequence[int] | None = None) -> threading.Thread | None:
-        """Compute the setting at the indices `at` (default: where the sliders stand) in the background."""
+        """Compute the setting at the indices `at` (default: where the sliders stand) in the background.
+
+        Raises
+        ------
+        ValueError : indices that are out of range
+        """
         if self._live is None:
             return None
         index = [c.index for c in self.controls.values()] if at is None else [int(k) for k in at]
-        setting = {n: v[k] for n, v, k in zip(self.controls, self._values, index, strict=True)}
+        sizes = [len(column) for column in self._values.values()]
+        if len(index) != len(sizes) or any(not 0 <= k < n for k, n in zip(index, sizes, strict=True)):
+            raise ValueError(f"at={index}: {len(sizes)} indices, each from 0 up to (not including) {sizes}.")
+        setting = {name: column[k] for (name, column), k in zip(self._values.items(), index, strict=True)}
         return self._background.start(
             lambda: _checked(_call(self._live, setting, self._progress), self.view.grid),
-            lambda: self._running(_words(setting)),
-            lambda outcome: self._ended(outcome, index, _words(setting)),
+            lambda: setattr(self.view, "run", {"state": "running", "text": _words(setting)}),
+            lambda outcome: self._ended(outcome, index, setting),
         )
 
     def stop(self) -> None:
-        """Stop the run that is going on, if any; nothing of it is kept."""
+        """Stop the run that is going on, if any, within a step; nothing of it is kept."""
         if self._live is not None:
             self._background.stop()
 
-    def _ended(self, outcome: Outcome, index: list[int], words: str) -> None:
+    def _ended(self, outcome: Outcome, index: list[int], setting: dict[str, Any]) -> None:
         if outcome.state == "done":
-            others = [r for r in self.view.live if r["at"] != index]
-            self.view.live = [*others, {"at": index, "values": outcome.result, "seconds": outcome.seconds}]
+            at = index[: len(self._recorded)]
+            words = self._keep({"at": at, "values": outcome.result, "seconds": outcome.seconds}, setting)
         elif outcome.state == "stopped":
-            words = stopped_words(outcome)
+            words = f"stopped after {outcome.seconds:.1f} s; nothing was kept"
         else:  # whatever the reader's function raises is shown where the reader looks
-            words = failure_words(outcome.error)
-        self.view.status = {"state": outcome.state, "text": words, "seconds": outcome.seconds}
+            words = f"That run failed after {outcome.seconds:.1f} s. {_failure_words(outcome.error)}"
+        self.view.run = {**self.view.run, "state": outcome.state, "text": words, "seconds": outcome.seconds}
 
-    def _progress(self, text: str) -> None:
+    def _keep(self, point: dict[str, Any], setting: dict[str, Any]) -> str:
+        """Draw a result, in place of the one before it; what to say of it."""
+        self.view.live = [*(p for p in self.view.live if p["at"] != point["at"]), point]
+        return f"{_words(setting)}: done in {point['seconds']:.1f} s"
+
+    def _progress(self, text: str, **more: Any) -> None:
         """What the live function calls: shown while the run goes on, and a good place to end it."""
         if self._background.stopping:
             raise KeyboardInterrupt
         if self._background.busy:
-            self._running(str(text))
-
-    def _running(self, words: str) -> None:
-        self.view.status = {"state": "running", "text": words}
+            self.view.run = {**self.view.run, "text": str(text), **more}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -124,14 +160,13 @@ class Explorer(ipywidgets.VBox):
 
     def table(self) -> pd.DataFrame:
         """The recorded grid as a table of texts, one row per setting."""
-        grid, names = self.view.grid, list(self.controls)
-        sizes = [len(v) for v in self._values]
-        rows, n = [], len(grid["series"])
-        for k, at in enumerate(itertools.product(*map(range, sizes))):
-            row = {name: grid["controls"][c]["values"][at[c]] for c, name in enumerate(names)}
-            for s, series in enumerate(grid["series"]):
-                cell = grid["cells"][k * n + s]
-                mean, spread, runs = cell if cell else (math.nan, None, 0)
+        grid, names = self.view.grid, self._recorded
+        columns = [told["values"] for told in grid["controls"][: len(names)]]
+        rows, cells = [], iter(grid["cells"])
+        for setting in itertools.product(*columns):
+            row = dict(zip(names, setting, strict=True))
+            for series in grid["series"]:
+                mean, spread, runs = next(cells) or (math.nan, None, 0)
                 row[series["name"]] = plots.mean_text(mean, math.nan if spread is None else spread, runs)
             rows.append(row)
         return pd.DataFrame(rows).set_index(names)
@@ -184,19 +219,13 @@ def explore(
     >>> runs = ledger.frame("run")                                             # doctest: +SKIP
     >>> explore(runs, {"labels": "labelled cells"}, value="accuracy")          # doctest: +SKIP
     """
+    if kind not in ("bars", "curves"):
+        raise ValueError(f"kind is 'bars' or 'curves', not {kind!r}")
     grid, values = grid_of(
         frame, controls, series=series, value=value, spread=spread, unit=unit, kind=kind, x=x,
         title=title, references=references,
     )  # fmt: skip
-    chosen = [_start(name, column, start) for name, column in zip(controls, values, strict=True)]
-    # The indices are in the view's own state as well, so that the first drawing is right before any link is made.
-    status = {"state": "recorded" if live is None else "idle"}
-    view = GridView(grid=grid, status=status, **{f"i{k}": c for k, c in enumerate(chosen)})
-    widgets = {
-        name: _control(label, column, at)
-        for (name, label), column, at in zip(controls.items(), values, chosen, strict=True)
-    }
-    return Explorer(view, widgets, values, live)
+    return Explorer(grid, values, start, live)
 
 
 def grid_of(
@@ -208,12 +237,16 @@ def grid_of(
     spread: plots.Interval,
     unit: str,
     kind: str,
-    x: str | None,
     title: str,
-    references: Mapping[str, float] | None,
-) -> tuple[dict[str, Any], list[list]]:
-    """Aggregate `frame` into what GridView draws: (grid as JSON-able dict, the values of each control).
+    x: str | None = None,
+    references: Mapping[str, float] | None = None,
+) -> tuple[dict[str, Any], dict[str, list]]:
+    """Aggregate `frame` into what GridView draws: (grid as JSON-able dict, control -> its values).
 
+    `kind` is "bars", "curves" or, with one series, "map": colours over the first two controls.
+    A control in `grid["controls"]` has a "label", its "values" as texts and its "key" in the page's address. It may have
+    "notes" (a text for each value), "said" (how a sentence names it, such as "{} labels"), "axis" (a longer label),
+    "slider" (true: names are in an order) and "live" (true: it matters to live runs only, and comes after all others).
     `grid["cells"]` lists [mean, spread or null, runs], or null where nothing was recorded, for every combination of
     the controls (last control fastest) and within it every series.
     """
@@ -221,8 +254,6 @@ def grid_of(
         raise ValueError(
             f"between 1 and {MOST_CONTROLS} controls, got {len(controls)}: {', '.join(controls) or 'none'}"
         )
-    if kind not in ("bars", "curves"):
-        raise ValueError(f"kind is 'bars' or 'curves', not {kind!r}")
     plots.need(frame, *controls, series, value)
     plots.need_percent(frame[value], unit, value)
     by = [*controls, *([series] if series is not None else [])]
@@ -247,16 +278,17 @@ def grid_of(
         "title": title,
         "value": value.replace("_", " "),
         "unit": unit,
+        "button": "Run live",
         "spread": plots.interval_name(spread),
         "controls": [
-            {"label": label, "values": [plots.number(v) for v in column]}
-            for label, column in zip(controls.values(), columns, strict=True)
+            {"label": label, "values": [plots.number(v) for v in column], "key": "rate" if name == "lr" else name}
+            for (name, label), column in zip(controls.items(), columns, strict=True)
         ],
         "series": [{"name": str(n), "colour": palette[str(n)]} for n in names],
         "x": None if x_at is None else {"control": x_at, "at": [float(v) for v in columns[x_at]]},
         "references": [{"name": n, "value": float(v)} for n, v in (references or {}).items()],
         "cells": cells,
-    }, columns
+    }, dict(zip(controls, columns, strict=True))
 
 
 def _cell(row: tuple | None) -> list | None:
@@ -298,16 +330,20 @@ def _start(name: str, column: list, start: Mapping[str, Any] | None) -> int:
     return column.index(start[name])
 
 
-def _control(label: str, column: list, at: int) -> ipywidgets.Widget:
-    options = [(plots.number(v), v) for v in column]
-    kind = ipywidgets.SelectionSlider if len(column) > 1 and all(map(_is_number, column)) else ipywidgets.Dropdown
-    return kind(
-        options=options,
+def _control(
+    told: dict[str, Any], column: list, at: int, width: str = "30rem", label_width: str = "initial"
+) -> ipywidgets.Widget:
+    slides = len(column) > 1 and (told.get("slider") or all(map(_is_number, column)))
+    texts = told["values"]
+    if "notes" in told:
+        texts = [f"{text}: {note}" for text, note in zip(texts, told["notes"], strict=True)]
+    return (ipywidgets.SelectionSlider if slides else ipywidgets.Dropdown)(
+        options=list(zip(texts, column, strict=True)),
         index=at,
-        description=label,
-        tooltip=f"{label}: choose with the arrow keys",
-        style={"description_width": "initial"},
-        layout={"width": "min(100%, 30rem)"},
+        description=told["label"],
+        tooltip=f"{told['label']}: choose with the arrow keys",
+        style={"description_width": label_width},
+        layout={"width": f"min(100%, {width})"},
     )
 
 
@@ -341,7 +377,7 @@ def _words(setting: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {plots.number(v)}" for name, v in setting.items())
 
 
-def failure_words(error: BaseException) -> str:
+def _failure_words(error: BaseException) -> str:
     """The exception, the line it came from and what to do, in two sentences."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (line {frames[-1].lineno} of {frames[-1].name})" if frames else ""
@@ -350,8 +386,3 @@ def failure_words(error: BaseException) -> str:
         f"{type(error).__name__}: {message}{where}. The recorded results above still hold. "
         "Run the chapter's cells above this one, then press the button again."
     )
-
-
-def stopped_words(outcome: Outcome) -> str:
-    """That a run was stopped, and after how long."""
-    return f"stopped after {outcome.seconds:.1f} s; nothing was kept"

@@ -20,10 +20,10 @@ _FOLDER = pathlib.Path(__file__).parents[1] / "_widgets"
 def front_end(*names: str) -> str:
     """These files of `_widgets` as one text: the shared one first, as a view is a single file.
 
-    Lines of comment stay behind: each control on a page carries its script along.
+    Indents and lines of comment stay behind: each control on a page carries its script along.
     """
-    lines = [line for name in names for line in (_FOLDER / name).read_text(encoding="utf-8").splitlines()]
-    return "\n".join(line for line in lines if line and not line.lstrip().startswith("//"))
+    lines = [line.strip() for name in names for line in (_FOLDER / name).read_text(encoding="utf-8").splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 class KernelView(anywidget.AnyWidget):
