@@ -34,7 +34,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from tl_helpers import cache, features, runtime
+from tl_helpers import features, runtime, store
 from tl_helpers.data import Samples, load_task, task
 from tl_helpers.models import load_backbone
 
@@ -88,7 +88,7 @@ def measure(cells: int, repeats: int, precision: str) -> dict[str, float]:
 
     def forget(*kinds: str) -> None:
         for kind in kinds:
-            for path in cache.shared(kind).folder.glob("*"):
+            for path in store.shared(kind).folder.glob("*"):
                 path.unlink()
         if "images" in kinds:
             task._DECODED.clear()

@@ -1,6 +1,6 @@
 """Small tested tools behind the chapters of *Transfer Learning by Experiment*.
 
-Read the modules in the order in which data flows: `runtime`, `stats`, `cache` and `ledger` at the bottom, then `data`,
+Read the modules in the order in which data flows: `runtime`, `stats`, `store` and `ledger` at the bottom, then `data`,
 `models`, `freezing`, `features`, `training`, and on these the folders of methods. `book` is the book's own furniture:
 nothing else imports from it.
 """

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tl_helpers import cache, keys, runtime
+from tl_helpers import keys, runtime, store
 from tl_helpers.data import Samples
 from tl_helpers.data.views import VIEWS, views_of
 from tl_helpers.models import Backbone
@@ -28,10 +28,10 @@ BATCH = 16
 """Images that go through the prefix together. Always as many (padded), so that an activation has the same bits however it
 came about."""
 
-LIMIT_BYTES = 6 * cache.GIB
+LIMIT_BYTES = 6 * store.GIB
 """Disk space for all lines; the least recently used go first."""
 
-LINE_LIMIT_BYTES = 2 * cache.GIB
+LINE_LIMIT_BYTES = 2 * store.GIB
 """A line that would grow larger than this with all its views is not kept: its (early, cheap) stages run each time."""
 
 _ENTRY = np.dtype([("image", "<u8"), ("check", "<u4"), ("filled", "<u4")])
@@ -300,7 +300,7 @@ class _File:
         if not sound.all():
             warnings.warn(
                 f"{int((~sound).sum())} activation(s) in {self.data.name} are damaged; computing them again.",
-                cache.CacheWarning,
+                store.StoreWarning,
                 2,
             )
             self.entries["filled"][slots[~sound]] = 0
@@ -330,7 +330,7 @@ class _File:
             warnings.warn(
                 f"Activations at the freeze line are not kept ({error}). Training goes on without them; free some space "
                 "or set TL_CACHE to a folder on another disk.",
-                cache.CacheWarning,
+                store.StoreWarning,
                 2,
             )
             return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tl_helpers import cache, keys, runtime
+from tl_helpers import keys, runtime, store
 from tl_helpers.data import Samples
 from tl_helpers.models import Backbone
 from tl_helpers.models.backbone import pool as pool_maps
@@ -62,7 +62,7 @@ def extract_stages(
     if not len(samples):
         raise ValueError(f"{samples.name} has no samples to extract features from.")
     key = feature_key(backbone, samples, stages, pool)
-    found = cache.shared("features").compute(key, lambda: _run(backbone, samples, stages, pool))
+    found = store.shared("features").compute(key, lambda: _run(backbone, samples, stages, pool))
     return {name: found[name].numpy() for name in stages}
 
 

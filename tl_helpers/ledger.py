@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tl_helpers import cache, runtime
+from tl_helpers import runtime, store
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,13 @@ class Session:
 
     chapter: str = ""
     started: float = field(default_factory=time.perf_counter)
-    before: dict = field(default_factory=lambda: dict(cache.TALLY))
+    before: dict = field(default_factory=lambda: dict(store.TALLY))
     saved_seconds: float = 0.0
     claims: list[dict] = field(default_factory=list)
 
     def count(self, kind: str, what: str) -> int:
         """Cache entries ``computed`` or ``reused`` since the start."""
-        return cache.TALLY[kind, what] - self.before.get((kind, what), 0)
+        return store.TALLY[kind, what] - self.before.get((kind, what), 0)
 
 
 SESSION = [Session()]

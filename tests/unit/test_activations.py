@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tl_helpers import activations, cache, freezing, runtime
+from tl_helpers import activations, freezing, runtime, store
 from tl_helpers.activations import Line, run_prefix
 from tl_helpers.data.views import VIEWS, view, views_of
 from tl_helpers.models import Classifier, load_backbone
@@ -135,7 +135,7 @@ def test_damage_is_noticed_and_repaired(harm):
         index.unlink()
     line = Line(backbone, 2, DATA)
     if harm == "flip a bit":
-        with pytest.warns(cache.CacheWarning, match="damaged"):
+        with pytest.warns(store.StoreWarning, match="damaged"):
             again = line(torch.arange(40))
     else:
         again = line(torch.arange(40))
@@ -181,7 +181,7 @@ def test_full_disk_costs_only_the_cache(monkeypatch):
 
     monkeypatch.setattr(activations, "_put", full)
     backbone = frozen(1).backbone
-    with pytest.warns(cache.CacheWarning, match="No space left"):
+    with pytest.warns(store.StoreWarning, match="No space left"):
         got = Line(backbone, 1, DATA)(torch.arange(4))
     torch.testing.assert_close(got, run_prefix(backbone, DATA.pixels[:4], 0, 1), **EXACT)
 
@@ -218,7 +218,7 @@ def test_an_evicted_file_is_not_read_as_zeros():
     for path in activations.folder().glob("*.act"):
         path.unlink()
         path.write_bytes(bytes(40 * VIEWS * line._files[1].size))
-    with pytest.warns(cache.CacheWarning, match="damaged"):
+    with pytest.warns(store.StoreWarning, match="damaged"):
         assert torch.equal(line(torch.arange(40)), whole)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tl_helpers import cache
+from tl_helpers import store
 from tl_helpers.data import (
     CORRUPTIONS,
     PACKAGED,
@@ -144,11 +144,11 @@ def test_a_file_that_is_overwritten_is_read_again_whatever_its_time_stamp_says(t
 def test_damaged_pixel_cache_is_recomputed(own_cache):
     first = load_task("optdigits").samples("test")
     task_module._DECODED.clear()
-    path = next((own_cache / "images").glob("*.tlc"))
+    path = next((own_cache / "images").glob("*.safetensors"))
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
-    with pytest.warns(cache.CacheWarning, match="damaged"):
+    with pytest.warns(store.StoreWarning, match="damaged"):
         again = load_task("optdigits").samples("test")
     assert torch.equal(first.pixels, again.pixels)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tl_helpers import cache, features, runtime
+from tl_helpers import features, runtime, store
 from tl_helpers.features import extract, extract_stages
 from tl_helpers.models import load_backbone
 
@@ -42,9 +42,9 @@ def test_stages_come_from_one_pass_and_equal_single_ones(backbone):
 
 def test_second_time_reads_the_cache(backbone):
     first = extract(backbone, stripes(20))
-    before = cache.TALLY["features", "computed"], cache.TALLY["features", "reused"]
+    before = store.TALLY["features", "computed"], store.TALLY["features", "reused"]
     again = extract(load_backbone("digit_cnn", pretrained=False), stripes(20, name="another name"))
-    assert (cache.TALLY["features", "computed"], cache.TALLY["features", "reused"]) == (before[0], before[1] + 1)
+    assert (store.TALLY["features", "computed"], store.TALLY["features", "reused"]) == (before[0], before[1] + 1)
     np.testing.assert_array_equal(first, again)
 
 
@@ -74,11 +74,11 @@ def test_model_is_left_as_it_was(backbone):
 
 def test_damaged_entry_is_recomputed(backbone, own_cache):
     first = extract(backbone, stripes(20))
-    path = next((own_cache / "features").glob("*.tlc"))
+    path = next((own_cache / "features").glob("*.safetensors"))
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 4
     path.write_bytes(raw)
-    with pytest.warns(cache.CacheWarning, match="damaged"):
+    with pytest.warns(store.StoreWarning, match="damaged"):
         np.testing.assert_array_equal(extract(backbone, stripes(20)), first)
 
 
@@ -125,7 +125,7 @@ def test_killed_in_the_middle_and_started_again(backbone, own_cache):
     root = Path(__file__).parents[2]
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED)], cwd=root, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert not list((own_cache / "features").glob("*.tlc"))  # nothing half done is taken for done
+    assert not list((own_cache / "features").glob("*.safetensors"))  # nothing half done is taken for done
     restarted = extract(backbone, stripes(200))
     with torch.inference_mode():
         parts = stripes(200).pixels.split(features.BATCH)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_helpers import cache, training
+from tl_helpers import store, training
 from tl_helpers.book import widgets
 from tl_helpers.book.widgets import FreezeExplorer
 from tl_helpers.data import load_task
@@ -114,7 +114,7 @@ def test_stop_works_within_a_step_and_keeps_nothing(task, own_cache):
     assert re.fullmatch(r"stopped after \d+\.\d s; nothing was kept", shown.view.run["text"])
     assert max(seen) <= 2  # at most the step in which the wish arrived
     assert shown.view.live == []
-    assert not list((own_cache / "runs").glob(f"*{cache.SUFFIX}"))
+    assert not list((own_cache / "runs").glob(f"*{store.SUFFIX}"))
     shown.view.unobserve_all("run")
     shown.run([3, 1, 0, 0, 1]).join(60)
     assert shown.view.run["state"] == "done"

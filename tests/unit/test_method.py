@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tests.unit.small import small_model, stripes
-from tl_helpers import cache, runtime
+from tl_helpers import runtime, store
 from tl_helpers.continual import masked_cross_entropy
 from tl_helpers.training import (
     L2SP,
@@ -322,7 +322,7 @@ def test_a_killed_run_goes_on_with_its_method(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         fit(small_model(), train, None, recipe, method=Diary(), watch=[retention, Watcher(each_epoch=kill)], fresh=True)
-    cache.shared("runs").drop(expected.key)
+    store.shared("runs").drop(expected.key)
     resumed, diary = small_model(), Diary()
     run = fit(resumed, train, None, recipe, method=diary, watch=retention)
     assert len([line for line in diary.lines if line == "after step"]) < 12

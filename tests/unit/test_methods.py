@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.unit.small import small_model, stripes
-from tl_helpers import cache
+from tl_helpers import store
 from tl_helpers.adaptation import CDAN, DAN, DANN, Alignment, DeepCORAL, SelfTraining, losses
 from tl_helpers.data import Unlabelled, without_labels
 from tl_helpers.training import Recipe, Watcher, fit
@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_with_its_discriminator(target, monkeypatch):
             fresh=True,
             watch=Watcher(each_epoch=kill),
         )
-    cache.shared("runs").drop(done.key)
+    store.shared("runs").drop(done.key)
     epochs, resumed, second = [], small_model(), METHODS["DANN"](target)
     run = fit(
         resumed,

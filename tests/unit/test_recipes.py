@@ -193,7 +193,7 @@ def test_stopped_within_a_step(own_cache):
     assert seen[0]["steps"] == 6
     assert seen[0]["loss"] > 0
     assert run.history == []
-    assert not list((own_cache / "runs").glob("*.tlc"))
+    assert not list((own_cache / "runs").glob("*.safetensors"))
     assert ledger.default().records("run") == []
     assert len(ledger.default().records("stopped run")) == 1
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from tl_helpers import cache, freezing, ledger, runtime, training
+from tl_helpers import freezing, ledger, runtime, store, training
 from tl_helpers.data.views import views_of
 from tl_helpers.training import (
     Recipe,
@@ -146,12 +146,12 @@ def test_the_key_follows_code_data_recipe_seed_and_weights(monkeypatch):
 def test_damaged_stored_run_is_computed_again(own_cache):
     model = small_model()
     fit(model, TRAIN, VALIDATION, SHORT)
-    path = next((own_cache / "runs").glob("*.tlc"))
+    path = next((own_cache / "runs").glob("*.safetensors"))
     raw = bytearray(path.read_bytes())
     raw[-3] ^= 16
     path.write_bytes(raw)
     again = small_model()
-    with pytest.warns(cache.CacheWarning, match="damaged"):
+    with pytest.warns(store.StoreWarning, match="damaged"):
         run = fit(again, TRAIN, VALIDATION, SHORT)
     assert not run.reused
     assert same(weights(model), weights(again))
@@ -181,13 +181,13 @@ def test_killed_and_restarted_ends_with_the_same_bits(own_cache, stop, keep):
     validation = stripes(32, seed=1, name="v")
     whole = small_model(dropout=0.3)
     run = fit(whole, TRAIN, validation, recipe, seed=3)
-    cache.shared("runs").drop(run.key)
+    store.shared("runs").drop(run.key)
 
     root = Path(__file__).parents[2]
     code = textwrap.dedent(KILLED)
     killed = subprocess.run([sys.executable, "-c", code, str(stop), keep], cwd=root, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert len(list((own_cache / "checkpoints").glob("*.tlc"))) == 1
+    assert len(list((own_cache / "checkpoints").glob("*.safetensors"))) == 1
 
     epochs = []
     resumed = small_model(dropout=0.3)
@@ -203,7 +203,7 @@ def test_killed_and_restarted_ends_with_the_same_bits(own_cache, stop, keep):
     assert same(weights(whole), weights(resumed))
     assert [e["train_loss"] for e in rerun.history] == [e["train_loss"] for e in run.history]
     assert rerun.metrics == run.metrics
-    assert not list((own_cache / "checkpoints").glob("*.tlc"))
+    assert not list((own_cache / "checkpoints").glob("*.safetensors"))
 
 
 KILLS = 10
@@ -234,7 +234,7 @@ def test_ten_kills_at_random_moments_change_no_bit(own_cache):
     checkpoint is written, while the result is."""
     whole = small_model(dropout=0.3)
     run = fit(whole, TRAIN, VALIDATION, LONG, seed=3)
-    cache.shared("runs").drop(run.key)
+    store.shared("runs").drop(run.key)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     random = np.random.default_rng()
@@ -321,10 +321,10 @@ def test_a_run_whose_code_cannot_be_named_is_computed_and_not_kept(own_cache):
         def loss(self, step):
             return step.logits.sum() * 0 if thing else None
 
-    with pytest.warns(cache.CacheWarning, match="not kept"):
+    with pytest.warns(store.StoreWarning, match="not kept"):
         run = fit(small_model(), TRAIN, VALIDATION, SHORT, method=Nameless())
     assert (run.key, len(run.history)) == ("", SHORT.epochs)
-    assert not list((own_cache / "runs").glob("*.tlc"))
+    assert not list((own_cache / "runs").glob("*.safetensors"))
 
 
 @pytest.mark.slow
@@ -364,7 +364,7 @@ def test_a_cache_folder_that_cannot_be_used_makes_the_book_slower_and_stops_noth
 def test_stop_from_outside_is_not_stored(own_cache):
     run = fit(small_model(), TRAIN, VALIDATION, SHORT, watch=Watcher(each_epoch=lambda epoch: False))
     assert len(run.history) == 1
-    assert not list((own_cache / "runs").glob("*.tlc"))
+    assert not list((own_cache / "runs").glob("*.safetensors"))
 
 
 def test_full_disk_loses_nothing(monkeypatch):
@@ -472,7 +472,7 @@ def test_predictions_are_kept_by_weights(own_cache):
     with torch.no_grad():
         model.head[1].bias += 1
     assert not np.array_equal(predict(model, VALIDATION), first)
-    assert len(list((own_cache / "predictions").glob("*.tlc"))) == 2
+    assert len(list((own_cache / "predictions").glob("*.safetensors"))) == 2
 
 
 probabilities = hnp.arrays(float, st.tuples(st.integers(4, 40), st.integers(2, 4)), elements=st.floats(-5, 5)).map(

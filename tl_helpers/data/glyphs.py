@@ -18,7 +18,7 @@ import torch
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
-from tl_helpers import cache, keys, runtime
+from tl_helpers import keys, runtime, store
 from tl_helpers.data.errors import TaskError
 from tl_helpers.data.task import Samples
 
@@ -140,7 +140,7 @@ def _glyphs() -> MetaTask:
         [split, name, script.ranges, script.fonts] for split, part in SCRIPTS.items() for name, script in part.items()
     ]
     key = keys.fingerprint("glyphs", code, stamp, ranges, PRINTS, SIDE, TWINS)
-    found = cache.shared("images").compute(key, _make)
+    found = store.shared("images").compute(key, _make)
     splits, row = {}, 0
     for split in SCRIPTS:
         pixels, codes, origin = found[f"{split}_pixels"], found[f"{split}_codes"], found[f"{split}_origin"]

@@ -22,7 +22,7 @@ import torch
 import torchvision.transforms.v2.functional as tvf
 from PIL import Image
 
-from tl_helpers import cache, keys, runtime
+from tl_helpers import keys, runtime, store
 from tl_helpers.data.errors import TaskError, UnreadableImageError
 from tl_helpers.data.splits import SPLITS, nested_subset, split_rows
 from tl_helpers.data.text import decode_texts, encode_texts
@@ -331,7 +331,7 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
     key = keys.fingerprint("pixels", digest.hexdigest(), size, *([margin] if margin else []))
     names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
     make = functools.partial(_decode_all, encoded, names, size, what, margin)
-    pixels = cache.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
+    pixels = store.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
     while len(_DECODED) >= 4:
         _DECODED.pop(next(iter(_DECODED)))
     _DECODED[known] = pixels

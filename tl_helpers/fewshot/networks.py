@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tl_helpers import cache, features, keys, runtime
+from tl_helpers import features, keys, runtime, store
 from tl_helpers.data import Samples
 from tl_helpers.fewshot.episodes import Episode, EpisodeSampler, score_episodes
 from tl_helpers.heads import Head, class_means, matching, nearest_centroid
@@ -100,11 +100,11 @@ def train_episodic(
         kind, ways, shots, queries, episodes, lr, checkpoints, seed, runtime.current().device.type,
         keys.code_name(_train, EpisodeSampler),
     )  # fmt: skip
-    store = cache.shared("runs")
-    entry = None if fresh else store.recall(key)
+    runs = store.shared("runs")
+    entry = None if fresh else runs.recall(key)
     if entry is None:
         found = _train(backbone, train, validation, sampler, kind, episodes, lr, checkpoints)
-        store.put(key, found)
+        runs.put(key, found)
     else:
         found = entry.tensors
     facts = {name: found.pop(name) for name in ("losses", "validation", "seconds")}

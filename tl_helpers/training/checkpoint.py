@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tl_helpers import cache
+from tl_helpers import store
 from tl_helpers.runtime import RandomNumbers
 
 EVERY = 10.0
@@ -50,14 +50,14 @@ def save(
     parts = {"model": model.state_dict(), "best": best or {}, "random": numbers.state()}
     parts |= {f"optimizer.{number}": state for number, state in moved["state"].items()}
     tensors = {f"{part}/{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
-    cache.shared(KIND).put(key, tensors, {"progress": progress, "groups": moved["param_groups"]})
+    store.shared(KIND).put(key, tensors, {"progress": progress, "groups": moved["param_groups"]})
 
 
 def resume(
     key: str, model: nn.Module, optimizer: torch.optim.Optimizer, numbers: RandomNumbers
 ) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Put everything back; returns the progress and the best epoch's weights, or None if there is no checkpoint."""
-    entry = cache.shared(KIND).get(key) if key else None
+    entry = store.shared(KIND).get(key) if key else None
     if entry is None:
         return None
     parts: dict[str, dict[str, Tensor]] = {}
@@ -84,4 +84,4 @@ def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
 def drop(key: str) -> None:
     """Forget it: the run is done, or begins anew."""
     if key:
-        cache.shared(KIND).drop(key)
+        store.shared(KIND).drop(key)

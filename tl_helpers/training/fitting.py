@@ -16,11 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tl_helpers import cache, freezing, keys, ledger, runtime
-from tl_helpers.cache import CacheWarning
+from tl_helpers import freezing, keys, ledger, runtime, store
 from tl_helpers.data import Samples, views
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier
+from tl_helpers.store import StoreWarning
 from tl_helpers.training import checkpoint
 from tl_helpers.training.inputs import Batches, targets_of, weights_of
 from tl_helpers.training.loop import Trained, optimizer_of, train
@@ -100,13 +100,13 @@ def fit(
     try:
         key = run_key(model, samples, validation, recipe, method=method, watch=watchers, seed=seed, cached=cached)
     except keys.Unnameable as problem:
-        warnings.warn(f"This run is not kept on the disk, as its name would not be sure. {problem}", CacheWarning, 2)
+        warnings.warn(f"This run is not kept on the disk, as its name would not be sure. {problem}", StoreWarning, 2)
         key = ""
     method.before_training(model, samples)
-    store = cache.shared("runs", limit_bytes=3 * cache.GIB)
+    runs = store.shared("runs", limit_bytes=3 * store.GIB)
     again = (here.fresh and key not in _COMPUTED) if fresh is None else fresh
-    stored = store.get(key) if key and not again else None
-    cache.TALLY["runs", "computed" if stored is None else "reused"] += 1
+    stored = runs.get(key) if key and not again else None
+    store.TALLY["runs", "computed" if stored is None else "reused"] += 1
     if stored is not None:
         return _restored(stored, model, method, watchers, name, samples.name)
     if again:
@@ -143,7 +143,7 @@ def fit(
         if key and finished:
             _COMPUTED.add(key)
             changed = {n: t for n, t in model.state_dict().items() if not torch.equal(t.cpu(), start[n])}
-            store.put(key, changed | {METHOD + n: t for n, t in method.state_dict().items()}, run.as_dict())
+            runs.put(key, changed | {METHOD + n: t for n, t in method.state_dict().items()}, run.as_dict())
         checkpoint.drop(key)
     return run
 
@@ -224,7 +224,7 @@ def _train(
 
 
 def _restored(
-    stored: cache.Entry, model: Classifier, method: Method, watchers: list[Watcher], name: str, task: str
+    stored: store.Entry, model: Classifier, method: Method, watchers: list[Watcher], name: str, task: str
 ) -> Run:
     """Put a stored run's weights into model and method, and let the watchers hear of its epochs."""
     known = {n.removeprefix(METHOD): tensor for n, tensor in stored.tensors.items() if n.startswith(METHOD)}

@@ -9,7 +9,7 @@ import torch
 from sklearn import metrics as sk
 from torch import nn
 
-from tl_helpers import cache, keys, runtime
+from tl_helpers import keys, runtime, store
 from tl_helpers.activations import Line
 from tl_helpers.data import Samples, Unlabelled
 from tl_helpers.data.views import VIEWS, view
@@ -79,7 +79,7 @@ def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarra
             return {"logits": parts[0]}
         return {"logits": torch.stack([part.softmax(1) for part in parts]).mean(0).clamp_min(1e-12).log()}
 
-    return cache.shared("predictions").compute(key, compute)["logits"].numpy()
+    return store.shared("predictions").compute(key, compute)["logits"].numpy()
 
 
 def logits_of(model: Classifier, samples: Samples, line: Line | None, number: int = 0) -> torch.Tensor:

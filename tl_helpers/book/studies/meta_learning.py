@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from tl_helpers import cache, keys
+from tl_helpers import keys, store
 from tl_helpers.book.results import Study
 from tl_helpers.data import load_meta_task
 from tl_helpers.fewshot import EpisodeSampler, meta
@@ -296,7 +296,7 @@ def train_sines(method: str, points: int, seed: int, *, fresh: bool = False) -> 
         return {**run.weights, "losses": torch.tensor(run.losses), "seconds": torch.tensor(run.seconds)}
 
     key = keys.fingerprint("sines", model, recipe, points, seed, SINE_TASKS, keys.code_name(meta))
-    found = train() if fresh else cache.shared("runs").compute(key, train)
+    found = train() if fresh else store.shared("runs").compute(key, train)
     losses, seconds = found.pop("losses").numpy(), float(found.pop("seconds"))
     return model, meta.MetaRun(found, losses, seconds)
 

@@ -1,7 +1,9 @@
-"""A content-addressed store on disk for what must not be computed twice: decoded images, features, finished runs.
+"""The store: everything on disk that must not be computed twice - decoded images, features, predictions, finished runs.
 
-An entry is one file: a magic word, the SHA-256 of the rest, then a safetensors payload. It is written beside its place
-and moved there in one step, so a killed process leaves no half entry; a flipped byte is noticed and the entry recomputed.
+An entry is one safetensors file, whose metadata hold a JSON record and a checksum of all of it. It is written beside its
+place and moved there in one step, so a killed process leaves no half entry; a flipped bit is noticed, and the entry made
+again. Apart stand the activations at the freeze line, which are filled in one by one (`tl_helpers.activations`), the ledger,
+and Optuna's journals.
 """
 
 from __future__ import annotations
@@ -17,20 +19,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.torch import load as safetensors_load
-from safetensors.torch import save as safetensors_save
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 
 from tl_helpers import runtime
 
-MAGIC = b"TLCACHE1"
-SUFFIX = ".tlc"
+SUFFIX = ".safetensors"
 GIB = 1024**3
 
 
-class CacheWarning(UserWarning):
-    """Something about the cache that the reader should know but that stops nothing."""
+class StoreWarning(UserWarning):
+    """Something about the store that the reader should know but that stops nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Cache:
+class Store:
     """Entries of one kind in one folder, bounded in size; the least recently used go first.
 
     Parameters
@@ -61,23 +61,25 @@ class Cache:
         path = self._path(key)
         try:
             raw = path.read_bytes()
+            facts = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
+            tensors = load(raw)
+            whole = facts["checksum"] == _checksum(tensors, facts["record"])
         except FileNotFoundError:
             return None
         except OSError as error:
-            warnings.warn(f"Cache entry {path.name} cannot be read ({error}); computing it again.", CacheWarning, 2)
-            return None
-        body = memoryview(raw)[40:]
-        if raw[:8] != MAGIC or hashlib.sha256(body).digest() != raw[8:40]:
             warnings.warn(
-                f"Cache entry {path.name} is damaged (checksum differs); computing it again.", CacheWarning, 2
+                f"Entry {path.name} of the store cannot be read ({error}); computing it again.", StoreWarning, 2
             )
+            return None
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
+            whole = False
+        if not whole:
+            warnings.warn(f"Entry {path.name} of the store is damaged; computing it again.", StoreWarning, 2)
             _forget(path)
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # recently used
-        tensors = safetensors_load(bytes(body))
-        record = json.loads(tensors.pop("record").numpy().tobytes().decode())
-        return Entry(tensors, record)
+        return Entry(tensors, json.loads(facts["record"]))
 
     def put(self, key: str, tensors: Mapping[str, torch.Tensor], record: Mapping | None = None) -> bool:
         """Store an entry. On a full or read-only disk: a warning, and the result is simply not kept.
@@ -87,31 +89,26 @@ class Cache:
         key : str
             From `tl_helpers.keys.fingerprint`.
         tensors : mapping of str to torch.Tensor
-            Any shapes and dtypes; the name ``record`` is taken.
+            Any shapes and dtypes.
         record : mapping, optional
             Anything JSON can hold.
         """
-        note = np.frombuffer(json.dumps(dict(record or {})).encode(), dtype=np.uint8).copy()
-        body = safetensors_save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-            | {"record": torch.from_numpy(note)}
-        )
+        note = json.dumps(dict(record or {}))
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         path = self._path(key)
         beside = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:8]}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
-                file.write(MAGIC + hashlib.sha256(body).digest())
-                file.write(body)
-                file.flush()
+            save_file(tensors, beside, {"record": note, "checksum": _checksum(tensors, note)})
+            with beside.open("rb") as file:
                 os.fsync(file.fileno())
             beside.replace(path)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             _forget(beside)
             warnings.warn(
-                f"Not kept in the cache ({error}). The result is still used; free some space or set TL_CACHE to a "
+                f"Not kept in the store ({error}). The result is still used; free some space or set TL_CACHE to a "
                 "folder on another disk to keep the next one.",
-                CacheWarning,
+                StoreWarning,
                 2,
             )
             return False
@@ -167,6 +164,15 @@ class Cache:
                 total -= size
 
 
+def _checksum(tensors: Mapping[str, torch.Tensor], record: str) -> str:
+    """SHA-256 of names, types, shapes and bytes of tensors, and of the record."""
+    digest = hashlib.sha256(record.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _forget(path: Path) -> None:
     """Delete a file if it is there and may be deleted: a folder that has become read-only stops nothing."""
     with contextlib.suppress(OSError):
@@ -177,6 +183,6 @@ TALLY: Counter[tuple[str, str]] = Counter()
 """How often this process computed and reused entries: ``TALLY["features", "reused"]``."""
 
 
-def shared(kind: str, *, limit_bytes: int = 4 * GIB) -> Cache:
-    """The cache for one kind of entry (``images``, ``features``, ``runs``, ...) in the runtime's cache folder."""
-    return Cache(runtime.current().cache_dir / kind, limit_bytes)
+def shared(kind: str, *, limit_bytes: int = 4 * GIB) -> Store:
+    """The store for one kind of entry (``images``, ``features``, ``runs``, ...) in the runtime's cache folder."""
+    return Store(runtime.current().cache_dir / kind, limit_bytes)
