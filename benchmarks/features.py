@@ -79,7 +79,7 @@ def measure(cells: int, repeats: int, precision: str) -> dict[str, float]:
     os.environ["TL_PRECISION"] = precision
     runtime.current.cache_clear()
     backbone = load_backbone("efficientnet_lite0").eval()
-    table = load_task("elpv").pool.select(range(cells))
+    table = load_task("elpv").table.select(range(cells))
     paths = [item["path"] for item in table.cast_column("image", datasets.Image(decode=False))["image"]]
     labels = torch.as_tensor(np.asarray(table["label"]))
 
@@ -96,7 +96,7 @@ def measure(cells: int, repeats: int, precision: str) -> dict[str, float]:
     here = runtime.current()
     decoded = samples()
     ready = [
-        backbone.prepare(decoded.pixels[start : start + features.BATCH]) for start in range(0, cells, features.BATCH)
+        backbone.prepare(decoded.inputs[start : start + features.BATCH]) for start in range(0, cells, features.BATCH)
     ]
 
     def bare() -> None:

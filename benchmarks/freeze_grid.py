@@ -225,7 +225,7 @@ def ours(task: Task, depth: int, lr: float, epochs: int) -> tuple[Seconds, float
 
 def files_of(task: Task, split: str) -> Files:
     """Paths and labels of a split."""
-    table = task.pool.select(task.rows(split)).cast_column("image", datasets.Image(decode=False))
+    table = task.table.select(task.rows(split)).cast_column("image", datasets.Image(decode=False))
     return [(item["path"], int(label)) for item, label in zip(table["image"], table["label"], strict=True)]
 
 

@@ -22,7 +22,7 @@ from tl_helpers import keys, runtime, store
 from tl_helpers.data import Samples
 from tl_helpers.data.views import VIEWS, views_of
 from tl_helpers.models import Backbone
-from tl_helpers.models.backbone import join, pool
+from tl_helpers.models.backbone import join, pool_maps
 
 BATCH = 16
 """Images that go through the prefix together. Always as many (padded), so that an activation has the same bits however it
@@ -74,7 +74,7 @@ class Line:
         for stage in list(backbone.stages.values())[:depth]:
             stage.to(runtime.current().device)
         names = _line_names(backbone, samples) if keep else []
-        self._images = _image_names(samples.pixels) if keep else np.zeros(len(samples), dtype=np.uint64)
+        self._images = _image_names(samples.inputs) if keep else np.zeros(len(samples), dtype=np.uint64)
         self._files: dict[int, _File] = {}
         for line, name in enumerate(names[: depth + 1]):
             shape, dtype = _shape_after(name, backbone, line, samples)
@@ -129,7 +129,7 @@ class Line:
         return len(missing)
 
     def _slots(self, positions: np.ndarray, views: np.ndarray) -> np.ndarray:
-        rows = self.samples.rows if self.samples.pool else np.arange(len(self.samples))
+        rows = self.samples.rows if self.samples.table else np.arange(len(self.samples))
         return np.asarray(rows)[positions] * VIEWS + views
 
     def _read(self, line: int, positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
@@ -176,7 +176,7 @@ class Line:
                     start, x = shallower, stored
                     break
         if x is None:
-            x = views_of(self.samples.pixels[positions], torch.from_numpy(views))
+            x = views_of(self.samples.inputs[positions], torch.from_numpy(views))
         return run_prefix(self.backbone, x, start, line)[:count].cpu()
 
 
@@ -204,7 +204,7 @@ def run_prefix(backbone: Backbone, x: torch.Tensor, start: int, stop: int) -> to
                 )
             x = stage(x)
         if stop == backbone.depth:
-            x = pool(x.float())
+            x = pool_maps(x.float())
     return x
 
 
@@ -222,11 +222,11 @@ def clear() -> None:
 def _line_names(backbone: Backbone, samples: Samples) -> list[str]:
     """A name for each line: all that its activations depend on, except the image and the view."""
     here = runtime.current()
-    pool_name = samples.pool or samples.fingerprint
+    table = samples.table or samples.fingerprint
     code = keys.code_name(run_prefix, views_of, type(backbone))
     name = keys.fingerprint(
-        "line", code, backbone.preprocessing, here.precision, here.device.type, pool_name,
-        list(samples.pixels.shape[1:]), runtime.versions()["torch"],
+        "line", code, backbone.preprocessing, here.precision, here.device.type, table,
+        list(samples.inputs.shape[1:]), runtime.versions()["torch"],
     )  # fmt: skip
     names = [name]
     for stage in backbone.stages.values():
@@ -247,7 +247,7 @@ _SHAPES: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
 def _shape_after(name: str, backbone: Backbone, line: int, samples: Samples) -> tuple[tuple[int, ...], torch.dtype]:
     """Shape and dtype of one image's activations at a line, looked up under the line's own name."""
     if name not in _SHAPES:
-        x = run_prefix(backbone, torch.zeros((1, *samples.pixels.shape[1:]), dtype=torch.uint8), 0, line)
+        x = run_prefix(backbone, torch.zeros((1, *samples.inputs.shape[1:]), dtype=torch.uint8), 0, line)
         _SHAPES[name] = (tuple(x.shape[1:]), x.dtype)
     return _SHAPES[name]
 

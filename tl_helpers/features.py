@@ -10,12 +10,12 @@ import torch
 from tl_helpers import keys, runtime, store
 from tl_helpers.data import Samples
 from tl_helpers.models import Backbone
-from tl_helpers.models.backbone import pool as pool_maps
+from tl_helpers.models.backbone import pool_maps
 
 BATCH = 32
 
 
-def extract(backbone: Backbone, samples: Samples, *, pool: str = "avg") -> np.ndarray:
+def extract(backbone: Backbone, samples: Samples, *, pooling: str = "avg") -> np.ndarray:
     """Embeddings of all samples, computed once per machine.
 
     Parameters
@@ -24,18 +24,20 @@ def extract(backbone: Backbone, samples: Samples, *, pool: str = "avg") -> np.nd
         Its weights are part of the cache key: change one and the features are computed anew.
     samples : Samples
         Pixels at the size at which the backbone should see them.
-    pool : {"avg", "max", "avg+max", "flat"}
+    pooling : {"avg", "max", "avg+max", "flat"}
         How the last feature maps become a vector.
 
     Returns
     -------
     float32 array, shape (N, dim)
     """
-    return extract_stages(backbone, samples, stages=backbone.stage_names[-1:], pool=pool)[backbone.stage_names[-1]]
+    return extract_stages(backbone, samples, stages=backbone.stage_names[-1:], pooling=pooling)[
+        backbone.stage_names[-1]
+    ]
 
 
 def extract_stages(
-    backbone: Backbone, samples: Samples, *, stages: Sequence[str] | None = None, pool: str = "avg"
+    backbone: Backbone, samples: Samples, *, stages: Sequence[str] | None = None, pooling: str = "avg"
 ) -> dict[str, np.ndarray]:
     """Pooled features after several stages, all from one pass.
 
@@ -61,42 +63,42 @@ def extract_stages(
         )
     if not len(samples):
         raise ValueError(f"{samples.name} has no samples to extract features from.")
-    key = feature_key(backbone, samples, stages, pool)
-    found = store.shared("features").compute(key, lambda: _run(backbone, samples, stages, pool))
+    key = feature_key(backbone, samples, stages, pooling)
+    found = store.shared("features").compute(key, lambda: _run(backbone, samples, stages, pooling))
     return {name: found[name].numpy() for name in stages}
 
 
-def feature_key(backbone: Backbone, samples: Samples, stages: Sequence[str], pool: str) -> str:
+def feature_key(backbone: Backbone, samples: Samples, stages: Sequence[str], pooling: str) -> str:
     """The cache key of features: weights, pixels, preprocessing, stages, pooling, precision and the code itself."""
     here = runtime.current()
     return keys.fingerprint(
         "features",
         backbone,
         backbone.preprocessing,
-        keys.fingerprint(samples.pixels),
+        keys.fingerprint(samples.inputs),
         list(stages),
-        pool,
+        pooling,
         here.precision,
         here.device.type,
         keys.code_name(_run),
     )
 
 
-def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pool: str) -> dict[str, torch.Tensor]:
+def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pooling: str) -> dict[str, torch.Tensor]:
     here = runtime.current()
     was_training = backbone.training
     backbone.eval().to(here.device)
     found: dict[str, list[torch.Tensor]] = {name: [] for name in stages}
     last = stages[-1] if len(stages) == 1 else backbone.stage_names[-1]
-    order = backbone.batch_order(samples.pixels)
+    order = backbone.batch_order(samples.inputs)
     starts = range(0, len(samples), BATCH)
     with torch.inference_mode(), here.autocast():
         for start in runtime.progress(starts, total=len(starts), what=f"features of {samples.name}"):
-            x = backbone.prepare(samples.pixels[order[start : start + BATCH]].to(here.device))
+            x = backbone.prepare(samples.inputs[order[start : start + BATCH]].to(here.device))
             for name, stage in backbone.stages.items():
                 x = stage(x)
                 if name in found:
-                    found[name].append(pool_maps(x.float(), pool).cpu())
+                    found[name].append(pool_maps(x.float(), pooling).cpu())
                 if name == last:
                     break
     backbone.train(was_training)

@@ -23,7 +23,7 @@ def stripes(n: int = 64, size: int = 28, seed: int = 0, classes: int = 2, name: 
             image[0, start::4, :] -= 80
     return Samples(
         name=name,
-        pixels=torch.from_numpy(pixels.clip(0, 255).astype(np.uint8)),
+        inputs=torch.from_numpy(pixels.clip(0, 255).astype(np.uint8)),
         labels=torch.from_numpy(labels),
         classes=("columns", "rows", "neither")[:classes],
         rows=np.arange(n),

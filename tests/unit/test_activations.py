@@ -22,7 +22,7 @@ from tl_helpers.training import Recipe, Watcher, evaluate, fit
 
 from .small import small_model, stripes
 
-DATA = dataclasses.replace(stripes(40), pool="stripes")
+DATA = dataclasses.replace(stripes(40), table="stripes")
 EXACT = {"rtol": 0, "atol": 1e-5}
 
 
@@ -36,7 +36,7 @@ def test_a_line_holds_what_the_prefix_says(depth):
     line = Line(model.backbone, depth, DATA)
     positions, turns = torch.tensor([5, 0, 39, 5]), torch.tensor([0, 3, 7, 4])
     got = line(positions, turns)
-    want = run_prefix(model.backbone, views_of(DATA.pixels[positions], turns), 0, depth).float()
+    want = run_prefix(model.backbone, views_of(DATA.inputs[positions], turns), 0, depth).float()
     assert got.dtype == torch.float32
     torch.testing.assert_close(got, want, **EXACT)
     assert line.computed == 4
@@ -103,14 +103,14 @@ def test_other_weights_images_or_stages_have_other_lines():
     deeper = frozen(1)
     with torch.no_grad():
         deeper.backbone.stages["conv3"][0].weight += 1
-    other_pixels = dataclasses.replace(DATA, pixels=255 - DATA.pixels)
+    other_pixels = dataclasses.replace(DATA, inputs=255 - DATA.inputs)
     fills = [
         Line(changed.backbone, 1, DATA).fill(torch.arange(4)),
         Line(deeper.backbone, 1, DATA).fill(torch.arange(4)),
         Line(frozen(1).backbone, 1, other_pixels).fill(torch.arange(4)),
     ]
     assert fills == [4, 0, 4]  # what is above the line does not matter
-    want = run_prefix(frozen(1).backbone, other_pixels.pixels[:4], 0, 1)
+    want = run_prefix(frozen(1).backbone, other_pixels.inputs[:4], 0, 1)
     torch.testing.assert_close(Line(frozen(1).backbone, 1, other_pixels)(torch.arange(4)), want, **EXACT)
 
 
@@ -183,7 +183,7 @@ def test_full_disk_costs_only_the_cache(monkeypatch):
     backbone = frozen(1).backbone
     with pytest.warns(store.StoreWarning, match="No space left"):
         got = Line(backbone, 1, DATA)(torch.arange(4))
-    torch.testing.assert_close(got, run_prefix(backbone, DATA.pixels[:4], 0, 1), **EXACT)
+    torch.testing.assert_close(got, run_prefix(backbone, DATA.inputs[:4], 0, 1), **EXACT)
 
 
 def test_space_is_bounded_and_the_oldest_line_goes(monkeypatch):
@@ -304,7 +304,7 @@ def test_eight_views_are_averaged():
     got = evaluate(model, samples, views=8)["loss"]
     model.eval()
     with torch.inference_mode():
-        parts = [model(model.backbone.prepare(view(samples.pixels, k))).softmax(1) for k in range(VIEWS)]
+        parts = [model(model.backbone.prepare(view(samples.inputs, k))).softmax(1) for k in range(VIEWS)]
     want = torch.nn.functional.nll_loss(torch.stack(parts).mean(0).log(), samples.labels)
     assert got == pytest.approx(float(want), abs=1e-5)
 
@@ -323,7 +323,7 @@ def test_any_order_any_repeats(wanted, known):
     positions, turns = map(torch.tensor, zip(*wanted, strict=True))
     before = line.computed
     got = line(positions, turns)
-    torch.testing.assert_close(got, run_prefix(backbone, views_of(DATA.pixels[positions], turns), 0, 1), **EXACT)
+    torch.testing.assert_close(got, run_prefix(backbone, views_of(DATA.inputs[positions], turns), 0, 1), **EXACT)
     assert line.computed - before == len(set(wanted) - set(known))
 
 

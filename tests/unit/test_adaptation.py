@@ -271,7 +271,7 @@ def test_adabn_takes_the_targets_statistics_and_leaves_the_model_alone():
     seen = []
     hook = dict(model.named_modules())[first].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.no_grad():
-        model.eval()(model.backbone.prepare(samples.pixels))
+        model.eval()(model.backbone.prepare(samples.inputs))
     hook.remove()
     torch.testing.assert_close(norm.running_mean, seen[0].mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(norm.running_var, seen[0].var(dim=(0, 2, 3)), rtol=1e-3, atol=1e-5)

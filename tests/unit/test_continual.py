@@ -109,17 +109,17 @@ def test_what_is_allowed_and_what_there_is_to_forget(blobs):
 def test_permuted_and_rotated_streams_change_pixels_only(blobs):
     plain = blobs.samples("test")
     permuted = permuted_stream(blobs, 3, seed=1)
-    assert torch.equal(permuted[0].test.pixels, plain.pixels)
+    assert torch.equal(permuted[0].test.inputs, plain.inputs)
     for experience in permuted.experiences[1:]:
         assert torch.equal(experience.test.labels, plain.labels)
-        assert not torch.equal(experience.test.pixels, plain.pixels)
-        assert torch.equal(experience.test.pixels.flatten(1).sort(1).values, plain.pixels.flatten(1).sort(1).values)
+        assert not torch.equal(experience.test.inputs, plain.inputs)
+        assert torch.equal(experience.test.inputs.flatten(1).sort(1).values, plain.inputs.flatten(1).sort(1).values)
     again = permuted_stream(blobs, 3, seed=1)
-    assert torch.equal(again[2].train.pixels, permuted[2].train.pixels)
-    assert not torch.equal(permuted_stream(blobs, 3, seed=2)[2].train.pixels, permuted[2].train.pixels)
+    assert torch.equal(again[2].train.inputs, permuted[2].train.inputs)
+    assert not torch.equal(permuted_stream(blobs, 3, seed=2)[2].train.inputs, permuted[2].train.inputs)
     rotated = rotated_stream(blobs, [0, 180])
-    assert torch.equal(rotated[0].test.pixels, plain.pixels)
-    assert torch.equal(rotated[1].test.pixels, plain.pixels.flip(-1, -2))
+    assert torch.equal(rotated[0].test.inputs, plain.inputs)
+    assert torch.equal(rotated[1].test.inputs, plain.inputs.flip(-1, -2))
 
 
 def test_domain_streams_take_at_most_so_many(blobs):
@@ -371,13 +371,13 @@ def test_refusals(blobs):
 def test_samples_of_two_data_sets_do_not_share_places_in_the_cache(blobs):
     """Rows number the samples of one data set: two of them would write over each other's activations."""
     one = blobs.samples("train")
-    other = dataclasses.replace(one, pixels=255 - one.pixels, pool="another")
-    assert together([one, one.take([0])], "same").pool == one.pool
+    other = dataclasses.replace(one, inputs=255 - one.inputs, table="another")
+    assert together([one, one.take([0])], "same").table == one.table
     both = together([one, other], "both")
-    assert both.pool == ""
+    assert both.table == ""
     model = model_for(split_stream(blobs, "class"))(0)
     freezing.freeze(model, 1)
     line = Line(model.backbone, 1, both, views=1)
     found = line(range(len(both)))
     assert line.fill(range(len(both))) == 0  # all of them are kept
-    torch.testing.assert_close(found, model.backbone.split(1)[0](model.backbone.prepare(both.pixels)))
+    torch.testing.assert_close(found, model.backbone.split(1)[0](model.backbone.prepare(both.inputs)))

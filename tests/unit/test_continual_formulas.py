@@ -89,7 +89,7 @@ def stream_of(scenario, each=12, seed=0):
             pixels[labels % 2 == 1, :, number] //= 4
             parts[split] = Samples(
                 name=f"{number}/{split}",
-                pixels=torch.from_numpy(pixels.astype(np.uint8)),
+                inputs=torch.from_numpy(pixels.astype(np.uint8)),
                 labels=torch.from_numpy(labels),
                 classes=names,
                 rows=100 * number + np.arange(each),
@@ -112,7 +112,7 @@ def masks(scenario, now, of, classes):
 
 def images(samples):
     """As the tiny network prepares them."""
-    return (samples.pixels.double() / 255 - 0.5) / 0.25
+    return (samples.inputs.double() / 255 - 0.5) / 0.25
 
 
 def vector(tensors):
@@ -613,7 +613,7 @@ def one_class_after_the_other(start, count, classes, number):
     """Samples whose rows count on from `start`, the classes sorted."""
     return Samples(
         name="rows",
-        pixels=torch.zeros(count, 1, 4, 4, dtype=torch.uint8),
+        inputs=torch.zeros(count, 1, 4, 4, dtype=torch.uint8),
         labels=torch.arange(count) * len(classes) // count + classes[0],
         classes=tuple("abcd"),
         rows=np.arange(start, start + count),

@@ -198,7 +198,7 @@ class Among(Method):
 def percent_right(model, samples, classes):
     """Of predictions among these classes, counted one by one."""
     given_as = model.backbone.preprocessing
-    x = (samples.pixels.float() / 255 - given_as.mean[0]) / given_as.std[0]
+    x = (samples.inputs.float() / 255 - given_as.mean[0]) / given_as.std[0]
     model.eval()
     with torch.no_grad():
         hidden = x

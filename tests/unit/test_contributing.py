@@ -53,8 +53,8 @@ def test_the_strategy_learns_as_the_naive_one_first_and_moves_less_afterwards():
 @pytest.mark.filterwarnings("ignore:This run is not kept")
 def test_the_alignment_brings_the_means_together():
     source, target = stripes(32, seed=1), without_labels(stripes(32, seed=2))
-    darker = torch.full_like(target.pixels, 60)
-    target = type(target)(**{**vars(target), "pixels": target.pixels - torch.minimum(target.pixels, darker)})
+    darker = torch.full_like(target.inputs, 60)
+    target = type(target)(**{**vars(target), "pixels": target.inputs - torch.minimum(target.inputs, darker)})
     gaps = []
     for strength in (0.0, 10.0):
         model = small_model()

@@ -59,9 +59,9 @@ def test_packaged_task(name, total, classes, shape):
     assert all((task.licence, task.citation, task.source, task.label_rule))
     if name != "elpv":  # decoding 2,624 large images is for the chapters
         samples = task.samples("validation")
-        assert samples.pixels.shape[1:] == shape
-        assert samples.pixels.dtype == torch.uint8
-        assert samples.pixels.max() == 255
+        assert samples.inputs.shape[1:] == shape
+        assert samples.inputs.dtype == torch.uint8
+        assert samples.inputs.max() == 255
 
 
 def test_elpv_labels_probabilities_and_domains():
@@ -121,8 +121,8 @@ def test_pixels_are_decoded_once(monkeypatch):
     first = task.samples("train", 16)
     task_module._DECODED.clear()  # as in a new process
     monkeypatch.setattr(task_module, "_decode_all", lambda *_: pytest.fail("decoded again"))
-    again = load_task("optdigits", seed=3).all_samples(16)  # another split of the same pool
-    assert torch.equal(again.pixels[first.rows], first.pixels)
+    again = load_task("optdigits", seed=3).all_samples(16)  # another split of the same table
+    assert torch.equal(again.inputs[first.rows], first.inputs)
     assert torch.equal(again.labels[first.rows], first.labels)
 
 
@@ -137,7 +137,7 @@ def test_a_file_that_is_overwritten_is_read_again_whatever_its_time_stamp_says(t
     os.utime(first, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert first.stat().st_mtime_ns == status.st_mtime_ns
     after = load_task(home).all_samples(12)
-    assert (before.pixels != after.pixels).flatten(1).any(dim=1).sum() == 1
+    assert (before.inputs != after.inputs).flatten(1).any(dim=1).sum() == 1
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_damaged_pixel_cache_is_recomputed(own_cache):
     path.write_bytes(raw)
     with pytest.warns(store.StoreWarning, match="damaged"):
         again = load_task("optdigits").samples("test")
-    assert torch.equal(first.pixels, again.pixels)
+    assert torch.equal(first.inputs, again.inputs)
 
 
 def test_own_folder(tmp_path):
@@ -158,7 +158,7 @@ def test_own_folder(tmp_path):
     assert task.classes == ("cat", "dog")
     assert task.describe()["total"].tolist() == [12, 3, 5]
     samples = task.samples("train", 32)
-    assert samples.pixels.shape == (12, 3, 32, 32)
+    assert samples.inputs.shape == (12, 3, 32, 32)
     assert samples.name == "pets/train"
 
 
@@ -185,7 +185,7 @@ def test_csv_and_groups_through_datasets(tmp_path):
     groups = [set(table["group"]) for table in task.splits.values()]
     assert not groups[0] & groups[1]
     assert not groups[0] & groups[2]
-    assert task.samples("test").pixels.ndim == 4
+    assert task.samples("test").inputs.ndim == 4
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_sizes_that_differ_need_one(tmp_path):
     task = load_task(home)
     with pytest.raises(TaskError, match="differ in size"):
         task.samples("train")
-    assert task.samples("train", 16).pixels.shape[1:] == (3, 16, 16)  # one grey image becomes colour with the rest
+    assert task.samples("train", 16).inputs.shape[1:] == (3, 16, 16)  # one grey image becomes colour with the rest
 
 
 def test_sixteen_bit_and_transparent_images(tmp_path):
@@ -255,7 +255,7 @@ def test_sixteen_bit_and_transparent_images(tmp_path):
         for number in range(6):
             image.save(tmp_path / "odd" / name / f"{number}.png")
     samples = load_task(tmp_path / "odd").all_samples()
-    deep = samples.pixels[samples.labels == samples.classes.index("deep")]
+    deep = samples.inputs[samples.labels == samples.classes.index("deep")]
     assert deep.max() == 255
     assert deep.min() == 0
 
@@ -310,18 +310,18 @@ def test_unknown_split_names():
 def test_samples_refuse_what_they_cannot_hold():
     good = stripes(8)
     with pytest.raises(TaskError, match="uint8"):
-        Samples("x", good.pixels.float(), good.labels, good.classes, good.rows)
+        Samples("x", good.inputs.float(), good.labels, good.classes, good.rows)
     with pytest.raises(TaskError, match="8 images but 7"):
-        Samples("x", good.pixels, good.labels[:7], good.classes, good.rows)
+        Samples("x", good.inputs, good.labels[:7], good.classes, good.rows)
     with pytest.raises(TaskError, match="Renumber"):
-        Samples("x", good.pixels, good.labels + 1, good.classes, good.rows)
+        Samples("x", good.inputs, good.labels + 1, good.classes, good.rows)
 
 
 def test_take_keeps_everything_in_step():
     samples = stripes(10)
     part = samples.take([7, 2])
     assert part.rows.tolist() == [7, 2]
-    assert torch.equal(part.pixels[1], samples.pixels[2])
+    assert torch.equal(part.inputs[1], samples.inputs[2])
     assert part.fingerprint != samples.fingerprint
 
 
@@ -329,12 +329,12 @@ def test_take_keeps_everything_in_step():
 def test_corruptions_grow_with_severity(kind):
     samples = stripes(6, size=96)
     distance = [
-        (corrupt(samples, kind, severity).pixels.float() - samples.pixels.float()).abs().mean().item()
+        (corrupt(samples, kind, severity).inputs.float() - samples.inputs.float()).abs().mean().item()
         for severity in range(6)
     ]
     assert distance[0] == 0
     assert all(low < high for low, high in itertools.pairwise(distance))
-    assert torch.equal(corrupt(samples, kind, 3, seed=1).pixels, corrupt(samples, kind, 3, seed=1).pixels)
+    assert torch.equal(corrupt(samples, kind, 3, seed=1).inputs, corrupt(samples, kind, 3, seed=1).inputs)
 
 
 def test_corruptions_out_of_range():
@@ -368,12 +368,12 @@ def test_packaged_names():
 @pytest.mark.usefixtures("decoded_once")
 def test_printed_digits_are_the_same_data_whatever_the_split_and_share_no_font():
     first, other = load_task("fonts", seed=0), load_task("fonts", seed=1)
-    assert torch.equal(first.all_samples().pixels, other.all_samples().pixels)
+    assert torch.equal(first.all_samples().inputs, other.all_samples().inputs)
     assert set(first.rows("test")) != set(other.rows("test"))
     fonts = {split: set(first.splits[split]["group"]) for split in first.splits}
     assert set.union(*fonts.values()) == set(data_sources.FACES)
     assert not fonts["train"] & fonts["test"]
-    pixels = first.all_samples().pixels
+    pixels = first.all_samples().inputs
     assert (pixels.flatten(1).max(dim=1).values > 100).all()  # no print is empty
     assert pixels[:, :, :3].max() == 0  # the margin that MNIST has too
     assert len({image.numpy().tobytes() for image in pixels}) == len(pixels)

@@ -29,12 +29,12 @@ def stream_of(scenario="class", order=(0, 1, 2), each=30):
         parts = {}
         for seed, split in enumerate(("train", "validation", "test")):
             some = stripes(each, seed=10 * number + seed)
-            pixels = some.pixels.clone()
+            pixels = some.inputs.clone()
             pixels[:, :, :, : 7 * number] //= 3  # so that experiences differ
             pixels[some.labels == 1, :, :9] //= 2  # and classes, even for random features
             parts[split] = Samples(
                 name=f"{number}/{split}",
-                pixels=pixels,
+                inputs=pixels,
                 labels=some.labels + (0 if scenario == "domain" else 2 * number),
                 classes=CLASSES[:2] if scenario == "domain" else CLASSES,
                 rows=some.rows,
@@ -205,7 +205,7 @@ def test_solar_cells_come_in_two_kinds():
         rows = [set(experience.split(split).rows.tolist()) for split in ("train", "validation", "test")]
         assert len(set.union(*rows)) == sum(map(len, rows))
         assert set(experience.train.extra["experience"].tolist()) == {number}
-        assert experience.train.pixels.shape[1:] == (1, study.CELLS, study.CELLS)
+        assert experience.train.inputs.shape[1:] == (1, study.CELLS, study.CELLS)
     mono, poly = (set(e.train.rows.tolist()) for e in stream.experiences)
     assert not mono & poly
 

@@ -30,7 +30,7 @@ def test_source_has_labels_and_the_target_has_not(pair):
             getattr(target, name)
         assert not hasattr(target, name)
     held = {name for name in vars(target)}
-    assert held == {"name", "pixels", "classes", "rows", "pool"}
+    assert held == {"name", "inputs", "classes", "rows", "table", "modality"}
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_pseudo_labels_are_the_models():
     target = without_labels(stripes(10))
     found = target.pseudo_labelled(np.array([7, 2]), np.array([1, 0]))
     assert found.labels.tolist() == [1, 0]
-    assert torch.equal(found.pixels, target.pixels[[7, 2]])
+    assert torch.equal(found.inputs, target.inputs[[7, 2]])
     assert found.rows.tolist() == [7, 2]
 
 
@@ -89,9 +89,9 @@ def test_pairs_that_cannot_be():
 def test_cropping_frames_two_domains_alike():
     task = load_task("mnist5k", seed=0)
     whole, inner = task.samples("test"), task.cropped(4).samples("test")
-    assert torch.equal(inner.pixels, whole.pixels[:, :, 4:24, 4:24])
+    assert torch.equal(inner.inputs, whole.inputs[:, :, 4:24, 4:24])
     assert np.array_equal(inner.rows, whole.rows)
-    assert inner.pool != whole.pool
+    assert inner.table != whole.table
     assert task.cropped(4).samples("test", 28).size == 28
     with pytest.raises(ValueError, match="0 or more"):
         task.cropped(-1)
@@ -106,7 +106,7 @@ def test_reverse_validation_rewards_a_model_that_separates_the_targets_classes()
 
     def task(name: str, seed: int):
         part = stripes(80, seed=seed)
-        images = [{"bytes": _png(image), "path": None} for image in part.pixels.numpy()]
+        images = [{"bytes": _png(image), "path": None} for image in part.inputs.numpy()]
         table = datasets.Dataset.from_dict({"image": images, "label": part.labels.tolist()})
         return task_from_dataset(table.cast_column("image", datasets.Image()), name=name)
 

@@ -20,9 +20,9 @@ def test_both_artists_drew_the_same_concepts(tasks):
     one, other = tasks
     assert one.classes == other.classes
     assert len(one.classes) == 9
-    assert len(one.pool) > 1800
+    assert len(one.table) > 1800
     for column in ("concept", "code", "label"):
-        assert one.pool[column] == other.pool[column]
+        assert one.table[column] == other.table[column]
     for split in ("train", "validation", "test"):
         assert np.array_equal(
             one.rows(split), other.rows(split)
@@ -32,11 +32,11 @@ def test_both_artists_drew_the_same_concepts(tasks):
 @pytest.mark.slow
 def test_drawings_are_on_white_and_differ(tasks):
     one, other = (task.all_samples() for task in tasks)
-    assert one.pixels.shape[1:] == (3, emoji.SIZE, emoji.SIZE)
-    corners = np.stack([samples.pixels[:, :, 0, 0].numpy() for samples in (one, other)])
+    assert one.inputs.shape[1:] == (3, emoji.SIZE, emoji.SIZE)
+    corners = np.stack([samples.inputs[:, :, 0, 0].numpy() for samples in (one, other)])
     assert (corners == 255).mean() > 0.95
-    assert (one.pixels.float() - other.pixels.float()).abs().mean() > 5
-    assert min(samples.pixels.float().std(dim=(1, 2, 3)).min() for samples in (one, other)) > 1  # none is blank
+    assert (one.inputs.float() - other.inputs.float()).abs().mean() > 5
+    assert min(samples.inputs.float().std(dim=(1, 2, 3)).min() for samples in (one, other)) > 1  # none is blank
 
 
 def test_missing_drawings_are_named(monkeypatch):

@@ -26,7 +26,7 @@ def test_features_are_the_backbones_own(backbone):
     samples = stripes(70)  # more than two batches, the last one short
     got = extract(backbone, samples)
     with torch.inference_mode():
-        want = backbone.eval().embed(backbone.prepare(samples.pixels)).numpy()
+        want = backbone.eval().embed(backbone.prepare(samples.inputs)).numpy()
     assert got.shape == (70, 128)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
@@ -34,9 +34,9 @@ def test_features_are_the_backbones_own(backbone):
 
 def test_stages_come_from_one_pass_and_equal_single_ones(backbone):
     samples = stripes(40)
-    every = extract_stages(backbone, samples, pool="max")
+    every = extract_stages(backbone, samples, pooling="max")
     assert {name: x.shape[1] for name, x in every.items()} == {"conv1": 32, "conv2": 64, "conv3": 128}
-    single = extract_stages(backbone, samples, stages=["conv2"], pool="max")
+    single = extract_stages(backbone, samples, stages=["conv2"], pooling="max")
     np.testing.assert_array_equal(single["conv2"], every["conv2"])
 
 
@@ -48,7 +48,7 @@ def test_second_time_reads_the_cache(backbone):
     np.testing.assert_array_equal(first, again)
 
 
-@pytest.mark.parametrize("change", ["weights", "buffer", "pixels", "pool"])
+@pytest.mark.parametrize("change", ["weights", "buffer", "pixels", "pooling"])
 def test_any_change_is_a_new_entry(backbone, change):
     samples, options = stripes(20), {}
     first = extract(backbone, samples)
@@ -58,9 +58,9 @@ def test_any_change_is_a_new_entry(backbone, change):
     elif change == "buffer":
         backbone.stages["conv1"][1].running_mean += 0.1
     elif change == "pixels":
-        samples.pixels[0, 0, 0, 0] ^= 255
+        samples.inputs[0, 0, 0, 0] ^= 255
     else:
-        options["pool"] = "max"
+        options["pooling"] = "max"
     assert not np.array_equal(extract(backbone, samples, **options), first)
 
 
@@ -88,7 +88,7 @@ def test_bad_requests_are_explained(backbone):
     with pytest.raises(ValueError, match="no samples"):
         extract(backbone, stripes(4).take([]))
     with pytest.raises(ValueError, match="Unknown pooling"):
-        extract(backbone, stripes(4), pool="median")
+        extract(backbone, stripes(4), pooling="median")
 
 
 def test_bfloat16_features_stay_close(monkeypatch):
@@ -128,6 +128,6 @@ def test_killed_in_the_middle_and_started_again(backbone, own_cache):
     assert not list((own_cache / "features").glob("*.safetensors"))  # nothing half done is taken for done
     restarted = extract(backbone, stripes(200))
     with torch.inference_mode():
-        parts = stripes(200).pixels.split(features.BATCH)
+        parts = stripes(200).inputs.split(features.BATCH)
         whole = torch.cat([backbone.eval().embed(backbone.prepare(part)) for part in parts])
     np.testing.assert_array_equal(restarted, whole.numpy())

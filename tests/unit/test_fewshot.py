@@ -317,7 +317,7 @@ def test_fine_tuning_an_episode_learns_and_leaves_the_backbone_alone(shapes):
     episode = EpisodeSampler(shapes.labels, ways=3, shots=4, queries=5)[0]
     few = fewshot.fine_tuned(backbone, shapes, episode, steps=0)
     with torch.inference_mode():
-        known, asked = (backbone(backbone.prepare(shapes.pixels[rows])) for rows in (episode.support, episode.query))
+        known, asked = (backbone(backbone.prepare(shapes.inputs[rows])) for rows in (episode.support, episode.query))
     answers = heads.nearest_centroid(known, torch.from_numpy(episode.support_labels), asked).argmax(dim=1)
     np.testing.assert_array_equal(few.argmax(axis=1), answers)
     many = fewshot.fine_tuned(backbone, shapes, episode, steps=40)
@@ -334,7 +334,7 @@ def test_turned_classes_are_quarter_turns_of_the_old_ones(shapes):
     assert len(turned) == 4 * len(shapes)
     for quarter in range(4):
         rows = slice(72 * quarter, 72 * (quarter + 1))
-        assert torch.equal(turned.pixels[rows], torch.rot90(shapes.pixels, quarter, dims=(2, 3)))
+        assert torch.equal(turned.inputs[rows], torch.rot90(shapes.inputs, quarter, dims=(2, 3)))
         assert torch.equal(turned.labels[rows], shapes.labels + 6 * quarter)
 
 

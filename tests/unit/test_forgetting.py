@@ -26,12 +26,12 @@ def source_model():
 
 def turned(samples):
     """The same pictures with the answers exchanged."""
-    return type(samples)(samples.name, samples.pixels, 1 - samples.labels, samples.classes, samples.rows)
+    return type(samples)(samples.name, samples.inputs, 1 - samples.labels, samples.classes, samples.rows)
 
 
 @torch.no_grad()
 def answers(model, head, samples):
-    return head(model.eval().backbone(model.backbone.prepare(samples.pixels)))
+    return head(model.eval().backbone(model.backbone.prepare(samples.inputs)))
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def test_every_class_has_the_same_number_of_prints_and_belongs_to_one_split(task
     names = [name for samples in task.splits.values() for name in samples.classes]
     assert len(names) == len(set(names))
     for split, samples in task.splits.items():
-        assert samples.pixels.shape == (glyphs.PRINTS * len(samples.classes), 1, glyphs.SIDE, glyphs.SIDE)
+        assert samples.inputs.shape == (glyphs.PRINTS * len(samples.classes), 1, glyphs.SIDE, glyphs.SIDE)
         assert (np.bincount(samples.labels) == glyphs.PRINTS).all()
         assert set(samples.extra["script"]) == set(glyphs.SCRIPTS[split])
 
@@ -52,7 +52,7 @@ def test_no_two_classes_look_alike_when_printed_upright(task):
 
 def test_prints_are_light_on_dark_inside_the_frame_and_differ(task):
     for samples in task.splits.values():
-        pixels = samples.pixels[:, 0]
+        pixels = samples.inputs[:, 0]
         assert (pixels[:, 0] == 0).all()
         assert (pixels[:, :, 0] == 0).all()
         assert (pixels.flatten(1).amax(dim=1) > 120).all()
@@ -67,7 +67,7 @@ def test_the_same_character_is_printed_the_same_way_again(task):
     order = random.permutation(len(available))
     again = [glyphs.print_of(chr(code), available[order[k % len(order)]], random) for k in range(glyphs.PRINTS)]
     label = samples.classes.index(unicodedata.name(chr(code)))
-    np.testing.assert_array_equal(samples.pixels[samples.labels == label, 0].numpy(), np.stack(again))
+    np.testing.assert_array_equal(samples.inputs[samples.labels == label, 0].numpy(), np.stack(again))
 
 
 def test_variable_fonts_give_a_light_and_a_bold_cut():

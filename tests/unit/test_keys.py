@@ -321,11 +321,11 @@ def reached(*roots: object) -> set[str]:
 def test_keys_of_the_package_reach_what_their_numbers_depend_on():
     """The names that hand-kept lists had forgotten, and no furniture."""
     line = reached(activations.run_prefix, activations.views_of)
-    assert {"tl_helpers.models.backbone.pool", "tl_helpers.data.views.view"} <= line
+    assert {"tl_helpers.models.backbone.table", "tl_helpers.data.views.view"} <= line
     run = reached(training.fitting._train, training.fitting.Batches)
     assert line <= run
     assert {"tl_helpers.freezing.freeze", "tl_helpers.training.recipe.rate_at", "tl_helpers.activations.Line"} <= run
-    assert "tl_helpers.models.backbone.pool" in reached(features._run)
+    assert "tl_helpers.models.backbone.table" in reached(features._run)
     episodic = reached(fewshot.networks._train)  # through a public table of functions
     assert {
         "tl_helpers.heads.nearest_centroid",

@@ -155,7 +155,7 @@ def shaded(samples):
     factors = torch.linspace(0.5, 1, len(samples))[
         torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
     ]
-    return dataclasses.replace(samples, pixels=(samples.pixels * factors[:, None, None, None]).to(torch.uint8))
+    return dataclasses.replace(samples, inputs=(samples.inputs * factors[:, None, None, None]).to(torch.uint8))
 
 
 class TwoTasks(Method):
@@ -164,7 +164,7 @@ class TwoTasks(Method):
     def __init__(self, train, dim, *, project=False) -> None:
         super().__init__()
         self.known = torch.arange(len(train)) % 3 > 0  # a third of the labels is missing
-        bright = train.pixels.float().mean(dim=(1, 2, 3))
+        bright = train.inputs.float().mean(dim=(1, 2, 3))
         self.brightness = (bright - bright.mean()) / bright.std()
         self.regressor = nn.Linear(dim, 1)
         self.project, self.cosines = project, []
@@ -198,9 +198,9 @@ class TwoTasks(Method):
 def test_several_heads_missing_labels_a_regression_target_and_validation_scores_of_its_own():
     class Scored(TwoTasks):
         def scores(self, model, validation, line):
-            bright = validation.pixels.float().mean(dim=(1, 2, 3))
+            bright = validation.inputs.float().mean(dim=(1, 2, 3))
             with torch.inference_mode():
-                said = self.regressor(model.eval().backbone(model.backbone.prepare(validation.pixels)))[:, 0]
+                said = self.regressor(model.eval().backbone(model.backbone.prepare(validation.inputs)))[:, 0]
             return super().scores(model, validation, line) | {"correlation": float(np.corrcoef(said, bright)[0, 1])}
 
     train, validation = (shaded(stripes(count, seed=seed)) for count, seed in ((48, 1), (40, 2)))
@@ -277,7 +277,7 @@ def test_retention_is_measured_at_powers_of_two_and_at_the_end_of_each_epoch():
     retention = Retention(source, head)
     before = retention.accuracy(model)
     train = stripes(48, seed=6)
-    turned = type(train)(train.name, train.pixels, 1 - train.labels, train.classes, train.rows)
+    turned = type(train)(train.name, train.inputs, 1 - train.labels, train.classes, train.rows)
     recipe = Recipe(epochs=4, batch_size=8, lr=1e-2)
     run = fit(model, turned, None, recipe, watch=retention, fresh=True)
     assert [m["step"] for m in run.measured] == [0, 1, 2, 4, 6, 8, 12, 16, 18, 24]

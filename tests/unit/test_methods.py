@@ -171,10 +171,10 @@ def test_alignment_brings_two_shifted_domains_together(shifted):
     """Each domain is seen with its own statistics, so what is left to align is more than batch norm removes."""
     source, other = stripes(48, seed=3), stripes(48, seed=4)
     if shifted == "blurred":
-        pixels = nn.functional.avg_pool2d(other.pixels.float(), 3, 1, 1).byte()
+        pixels = nn.functional.avg_pool2d(other.inputs.float(), 3, 1, 1).byte()
     else:
         keep = torch.cat([torch.where(other.labels == 0)[0], torch.where(other.labels == 1)[0][:6]])
-        pixels = other.pixels[keep]
+        pixels = other.inputs[keep]
     target = Unlabelled(shifted, pixels, other.classes, np.arange(len(pixels)))
     without, aligned = (
         fit(small_model(), source, None, Recipe(epochs=6, batch_size=16), method=DAN(target, strength))
@@ -201,8 +201,8 @@ def test_wrong_settings_are_named(make, message, target):
 def test_a_target_that_does_not_fit_the_source_is_refused(target):
     source = stripes(24, seed=1)
     bare = {"rows": source.rows, "name": "other"}
-    small = type(source)(pixels=source.pixels[..., :-2, :-2], labels=source.labels, classes=source.classes, **bare)
-    renamed = type(source)(pixels=source.pixels, labels=source.labels, classes=("cat", "dog"), **bare)
+    small = type(source)(inputs=source.inputs[..., :-2, :-2], labels=source.labels, classes=source.classes, **bare)
+    renamed = type(source)(inputs=source.inputs, labels=source.labels, classes=("cat", "dog"), **bare)
     with pytest.raises(ValueError, match="shape"):
         fit(small_model(), source, None, RECIPE, method=DAN(without_labels(small)))
     with pytest.raises(ValueError, match="classes"):

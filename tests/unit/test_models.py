@@ -6,7 +6,7 @@ import timm
 import torch
 
 from tl_helpers.models import Classifier, WeightsError, load_backbone, load_imagenet_classifier, zoo
-from tl_helpers.models.backbone import pool
+from tl_helpers.models.backbone import pool_maps
 
 from .small import small_model
 
@@ -29,7 +29,7 @@ def test_stages_compute_what_timm_computes(lite0):
         torch.testing.assert_close(ours, network(x), rtol=1e-5, atol=1e-6)
         assert ours.shape == (2, lite0.dim) == (2, 1280)
         maps = lite0.stage_outputs(x)
-        torch.testing.assert_close(pool(maps["head_conv"]), ours)
+        torch.testing.assert_close(pool_maps(maps["head_conv"]), ours)
     assert tuple(maps) == lite0.stage_names
     assert lite0.depth == 9
 
@@ -119,7 +119,7 @@ def test_split_is_the_whole(lite0):
     with torch.inference_mode():
         for depth in (0, 4, 9):
             below, above = lite0.split(depth)
-            torch.testing.assert_close(pool(above(below(x))), lite0(x))
+            torch.testing.assert_close(pool_maps(above(below(x))), lite0(x))
 
 
 @pytest.mark.parametrize("depth", [-1, 10, 1.5, True, "3"])
@@ -169,14 +169,14 @@ def load_state(backbone, network):
 @pytest.mark.parametrize(("how", "width"), [("avg", 4), ("max", 4), ("avg+max", 8), ("flat", 36)])
 def test_pooling(how, width):
     maps = torch.arange(72.0).reshape(2, 4, 3, 3)
-    assert pool(maps, how).shape == (2, width)
-    assert pool(maps, "avg")[0, 0] == 4
-    assert pool(maps, "max")[0, 0] == 8
+    assert pool_maps(maps, how).shape == (2, width)
+    assert pool_maps(maps, "avg")[0, 0] == 4
+    assert pool_maps(maps, "max")[0, 0] == 8
 
 
 def test_unknown_pooling():
     with pytest.raises(ValueError, match="avg, max"):
-        pool(torch.zeros(1, 1, 2, 2), "median")
+        pool_maps(torch.zeros(1, 1, 2, 2), "median")
 
 
 @pytest.mark.parametrize(("classes", "dropout"), [(1, 0.0), (2, 1.0), (2, -0.1)])

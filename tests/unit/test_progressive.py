@@ -30,7 +30,7 @@ def stream_of(count=3, scenario="task"):
         parts = {}
         for place, split in enumerate(("train", "validation", "test")):
             samples = stripes(32, seed=3 * number + place, name=f"{number}/{split}")
-            samples.pixels[samples.labels == 1, :, :9] //= 2  # easy enough for two epochs
+            samples.inputs[samples.labels == 1, :, :9] //= 2  # easy enough for two epochs
             parts[split] = dataclasses.replace(
                 samples,
                 labels=samples.labels + first,
@@ -71,7 +71,7 @@ def backbone(columns, seed=0):
 def test_a_column_by_the_papers_formula():
     """Rusu et al. 2016, equation 2, layer by layer and column by column."""
     strategy = learned(stream_of())
-    x = make(0).backbone.prepare(stream_of()[0].test.pixels).flatten(1)
+    x = make(0).backbone.prepare(stream_of()[0].test.inputs).flatten(1)
 
     def linear(layer, h):
         return h @ layer.weight.T + (0 if layer.bias is None else layer.bias)
@@ -104,7 +104,7 @@ def test_without_sideways_connections_columns_are_independent_networks():
         hidden2.from_second.down.weight.zero_()
         hidden2.from_second.down.bias.zero_()
     alone = nn.Sequential(nn.Flatten(), hidden1.own, nn.ReLU(), hidden2.own, nn.ReLU())
-    x = model.backbone.prepare(stream_of()[0].test.pixels)
+    x = model.backbone.prepare(stream_of()[0].test.inputs)
     with torch.no_grad():
         want = alone(x) @ model.head[-1].weight[:, :WIDTH].T + model.head[-1].bias
         torch.testing.assert_close(model.eval()(x), want, atol=1e-5, rtol=0)
@@ -118,7 +118,7 @@ def test_gradients_reach_every_part_of_the_new_column_and_nothing_else():
     freezing.freeze(model, 1)
     for parameter in model.parameters():
         parameter.grad = None  # those of earlier columns are left from their own training
-    x = model.backbone.prepare(stream_of()[2].train.pixels)
+    x = model.backbone.prepare(stream_of()[2].train.inputs)
     nn.functional.cross_entropy(model(x), stream_of()[2].train.labels).backward()
     for name, parameter in model.named_parameters():
         if "earlier" in name:

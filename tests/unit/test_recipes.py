@@ -161,7 +161,7 @@ def test_the_key_follows_the_probabilities_only_where_they_count():
         ({"weights": "confidence"}, dataclasses.replace(TRAIN, extra={"probability": np.full(48, 0.5)}), "one half"),
         ({"labels": "soft"}, dataclasses.replace(TRAIN, extra={"probability": np.full(48, np.nan)}), "NaN"),
         ({"labels": "soft"}, dataclasses.replace(TRAIN, extra={"probability": np.full(48, 2.0)}), "between 0 and 1"),
-        ({"augment": "flips"}, dataclasses.replace(TRAIN, pixels=TRAIN.pixels[..., :20]), "square"),
+        ({"augment": "flips"}, dataclasses.replace(TRAIN, inputs=TRAIN.inputs[..., :20]), "square"),
     ],
 )
 def test_recipes_that_do_not_fit_the_data(recipe, train, says):

@@ -85,7 +85,7 @@ def test_features_come_in_the_order_of_the_samples(minilm):
     task = _task()
     found = features.extract(minilm, task.samples("train"))
     with torch.no_grad():
-        want = minilm(minilm.prepare(task.samples("train").pixels)).numpy()
+        want = minilm(minilm.prepare(task.samples("train").inputs)).numpy()
     assert np.allclose(found, want, atol=1e-5)
 
 

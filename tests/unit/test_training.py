@@ -64,7 +64,7 @@ def test_embeddings_are_what_the_head_sees(depth):
     freezing.freeze(model, depth)
     found = embed(model, VALIDATION)
     with torch.no_grad():
-        want = model.backbone.eval()(model.backbone.prepare(VALIDATION.pixels)).numpy()
+        want = model.backbone.eval()(model.backbone.prepare(VALIDATION.inputs)).numpy()
     np.testing.assert_allclose(found, want, atol=1e-5)
     with torch.no_grad():
         logits = model.head.eval()(torch.from_numpy(found)).numpy()
@@ -426,9 +426,9 @@ def test_fits_that_cannot_be():
 
 
 def test_shared_rows_are_leakage():
-    pool = {"pool": "p"}
+    table = {"table": "p"}
     with pytest.raises(ValueError, match="leakage"):
-        fit(small_model(), dataclasses.replace(TRAIN, **pool), dataclasses.replace(VALIDATION, **pool), SHORT)
+        fit(small_model(), dataclasses.replace(TRAIN, **table), dataclasses.replace(VALIDATION, **table), SHORT)
 
 
 def test_odd_last_batch_of_one_is_dropped():

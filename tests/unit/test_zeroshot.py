@@ -269,7 +269,7 @@ def drawings(n: int = 3) -> Samples:
 
 def test_the_head_on_features_is_the_whole_classifier():
     samples = drawings()
-    x = (samples.pixels.float() / 255 - 0.5) / 0.5
+    x = (samples.inputs.float() / 255 - 0.5) / 0.5
     with torch.inference_mode():
         want = load_imagenet_classifier()(x).softmax(1).numpy()
     np.testing.assert_allclose(zeroshot.imagenet_probabilities(samples), want, atol=1e-5)
@@ -331,7 +331,7 @@ def test_clip_from_a_local_folder(tmp_path):
         scores[:5], model.scores(samples.take(range(5)), names, ["a photo of a {}", "a drawing of a {}"]), atol=1e-5
     )
     assert not np.allclose(scores, model.scores(samples, names))  # the template counts
-    grey = Samples("grey", samples.pixels[:, :1].contiguous(), samples.labels, samples.classes, samples.rows)
+    grey = Samples("grey", samples.inputs[:, :1].contiguous(), samples.labels, samples.classes, samples.rows)
     assert model.scores(grey, names).shape == (40, 3)
 
 
@@ -357,8 +357,8 @@ def test_families_join_what_differs_in_gender_direction_or_hour():
 def test_splits_share_no_family_and_are_nested():
     known = study.concepts()
     families = np.array([study.family(c, n) for c, n in zip(known.codes, known.names, strict=True)])
-    assert len(known.pool) == len(set(families[known.pool])) == study.SEEN[-1] + study.UNSEEN
-    assert (known.categories[known.pool] != "Flags").all()
+    assert len(known.chosen) == len(set(families[known.chosen])) == study.SEEN[-1] + study.UNSEEN
+    assert (known.categories[known.chosen] != "Flags").all()
     whole, small, short = (study.split_concepts(3, **s) for s in ({}, {"seen": 50}, {"unseen": 20}))
     for split in (whole, small, short):
         parts = [set(part.tolist()) for part in (split.train, split.validation, split.unseen)]

@@ -83,10 +83,9 @@ class Alignment(Method, abc.ABC):
     def check(self, model: Classifier, train: Samples, smoothing: float) -> None:
         if self.target.classes != train.classes:
             raise ValueError(f"{train.name} and {self.target.name} have other classes: adaptation needs the same ones.")
-        text = all(samples.pixels.shape[1:3] == (1, 1) for samples in (self.target, train))
-        if not text and self.target.pixels.shape[1:] != train.pixels.shape[1:]:
+        if self.target.modality == train.modality == "image" and self.target.inputs.shape[1:] != train.inputs.shape[1:]:
             raise ValueError(
-                f"{train.name} has images of shape {tuple(train.pixels.shape[1:])}, {self.target.name} of shape "
-                f"{tuple(self.target.pixels.shape[1:])}: use DomainPair(..., size=...), which makes them alike."
+                f"{train.name} has images of shape {tuple(train.inputs.shape[1:])}, {self.target.name} of shape "
+                f"{tuple(self.target.inputs.shape[1:])}: use DomainPair(..., size=...), which makes them alike."
             )
         super().check(model, train, smoothing)

@@ -115,7 +115,7 @@ def adapt_batch_norm(model: Classifier, samples: Samples | Unlabelled) -> Classi
     with torch.no_grad():
         for batch in batches:
             if line is None:
-                adapted(adapted.backbone.prepare(samples.pixels[batch].to(here.device)))
+                adapted(adapted.backbone.prepare(samples.inputs[batch].to(here.device)))
             else:
                 adapted.above(line(batch).to(here.device), depth)
     for norm, before in zip(norms, _norms(model), strict=True):

@@ -42,14 +42,14 @@ class Buffer:
     def add(self, samples: Samples) -> None:
         """Let the samples of an experience (column ``experience``) come by, in random order."""
         samples = samples.take(self.random.permutation(len(samples)))
-        pool = samples if self.samples is None else together([self.samples, samples], "buffer")
-        kept = self._reservoir(len(samples)) if self.kind == "reservoir" else self._balanced(pool)
+        everything = samples if self.samples is None else together([self.samples, samples], "buffer")
+        kept = self._reservoir(len(samples)) if self.kind == "reservoir" else self._balanced(everything)
         self.seen += len(samples)
-        self.samples = pool.take(np.sort(kept), name="buffer")
+        self.samples = everything.take(np.sort(kept), name="buffer")
 
     def nbytes(self) -> int:
         """Of pixels and labels."""
-        return 0 if self.samples is None else self.samples.pixels.nbytes + self.samples.labels.nbytes
+        return 0 if self.samples is None else self.samples.inputs.nbytes + self.samples.labels.nbytes
 
     def _reservoir(self, new: int) -> np.ndarray:
         """Positions kept among those in the buffer, which come first, and the new ones."""
@@ -65,8 +65,8 @@ class Buffer:
                 slots[slot] = here
         return np.array(slots)
 
-    def _balanced(self, pool: Samples) -> np.ndarray:
-        group = np.asarray(pool.extra["experience"]) * len(pool.classes) + pool.labels.numpy()
+    def _balanced(self, samples: Samples) -> np.ndarray:
+        group = np.asarray(samples.extra["experience"]) * len(samples.classes) + samples.labels.numpy()
         groups = np.unique(group)
         room, rest = divmod(self.size, len(groups))
         kept = []

@@ -113,7 +113,7 @@ def inputs_of(model: Classifier, samples: Samples) -> Tensor:
     depth = model.backbone.frozen_depth
     if depth:
         return Line(model.backbone, depth, samples, views=1)(torch.arange(len(samples))).to(device)
-    return model.backbone.prepare(samples.pixels.to(device))
+    return model.backbone.prepare(samples.inputs.to(device))
 
 
 def _sum_of_squares(gradients: dict[str, Tensor], weights: Tensor) -> Tensor:

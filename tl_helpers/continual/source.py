@@ -40,11 +40,11 @@ def drawn_imagenet(artist: str, size: int = 128) -> tuple[Samples, list[int]]:
             number.setdefault(name.strip().lower(), index)
     task = load_task(artist)
     found: dict[int, int] = {}  # class -> row: the first emoji that draws it
-    for row, concept in enumerate(task.pool["concept"]):
+    for row, concept in enumerate(task.table["concept"]):
         if concept in number:
             found.setdefault(number[concept], row)
     rows = list(found.values())
-    concepts = task.pool["concept"]
+    concepts = task.table["concept"]
     samples = task.all_samples(size).take(rows, name=f"{artist}, drawn ImageNet classes")
     names = tuple(concepts[row] for row in rows)
     return dataclasses.replace(samples, labels=torch.arange(len(rows)), classes=names), list(found)

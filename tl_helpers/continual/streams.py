@@ -117,21 +117,22 @@ class Stream:
 
 
 def together(parts: Sequence[Samples], name: str) -> Samples:
-    """Samples one after the other; all with the same classes and the same shape of pixels.
+    """Samples one after the other; all with the same classes, modality and shape.
 
-    Where they come from several data sets, their rows point into none, so ``pool`` is empty.
+    Where they come from several data sets, their rows point into none, so ``table`` is empty.
     """
-    widest = max(part.pixels.shape[-1] for part in parts)  # sentences are bytes, filled up to the longest
-    pixels = [torch.nn.functional.pad(part.pixels, (0, widest - part.pixels.shape[-1])) for part in parts]
+    widest = max(part.inputs.shape[-1] for part in parts)  # sentences are bytes, filled up to the longest
+    inputs = [torch.nn.functional.pad(part.inputs, (0, widest - part.inputs.shape[-1])) for part in parts]
     shared = set.intersection(*(set(part.extra) for part in parts))
     return Samples(
         name=name,
-        pixels=torch.cat(pixels),
+        inputs=torch.cat(inputs),
         labels=torch.cat([part.labels for part in parts]),
         classes=parts[0].classes,
         rows=np.concatenate([part.rows for part in parts]),
         extra={column: np.concatenate([part.extra[column] for part in parts]) for column in sorted(shared)},
-        pool=parts[0].pool if len({part.pool for part in parts}) == 1 else "",
+        table=parts[0].table if len({part.table for part in parts}) == 1 else "",
+        modality=parts[0].modality,
     )
 
 
@@ -252,8 +253,10 @@ def _changed_stream(task: Task, names: list[str], change, size: int | None) -> S
         parts = {}
         for split in ("train", "validation", "test"):
             samples = task.samples(split, size)
-            pixels = change(samples.pixels, number)
-            parts[split] = _numbered(dataclasses.replace(samples, pixels=pixels, pool=f"{samples.pool}-{name}"), number)
+            pixels = change(samples.inputs, number)
+            parts[split] = _numbered(
+                dataclasses.replace(samples, inputs=pixels, table=f"{samples.table}-{name}"), number
+            )
         experiences.append(Experience(name, **parts, classes=tuple(range(len(task.classes)))))
     return Stream(f"{task.name}, {len(names)} times", "domain", task.classes, tuple(experiences))
 

@@ -43,7 +43,7 @@ def corrupt(samples: Samples, kind: str, severity: int, seed: int = 0) -> Sample
         raise ValueError(f"severity={severity}: use 0 (none) to 5 (strong).")
     if severity == 0:
         return samples
-    pixels = samples.pixels.float() / 255
+    pixels = samples.inputs.float() / 255
     step = severity - 1
     if kind == "blur":
         sigma = BLUR_SIGMA[step] * samples.size
@@ -57,5 +57,5 @@ def corrupt(samples: Samples, kind: str, severity: int, seed: int = 0) -> Sample
     return dataclasses.replace(
         samples,
         name=f"{samples.name} + {kind} {severity}",
-        pixels=(pixels.clamp(0, 1) * 255).round().to(torch.uint8),
+        inputs=(pixels.clamp(0, 1) * 255).round().to(torch.uint8),
     )

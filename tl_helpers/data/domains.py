@@ -31,14 +31,15 @@ class Unlabelled:
     ----------
     name : str
         Such as ``elpv-poly/train``.
-    pixels : torch.Tensor
+    inputs : torch.Tensor
         uint8, shape (N, C, H, W).
     classes : tuple of str
         Which classes there may be.
     rows : numpy.ndarray
         int64, shape (N,): rows of the data set.
-    pool : str
+    table : str
         Names the data set that `rows` point into.
+    modality : {"image", "text"}
 
     Raises
     ------
@@ -47,18 +48,19 @@ class Unlabelled:
     """
 
     name: str
-    pixels: torch.Tensor
+    inputs: torch.Tensor
     classes: tuple[str, ...]
     rows: np.ndarray
-    pool: str = ""
+    table: str = ""
+    modality: str = "image"
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.inputs)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Names the content: pixels only."""
-        return keys.fingerprint(self.pixels)
+        """Names the content: inputs only."""
+        return keys.fingerprint(self.inputs)
 
     @property
     def labels(self) -> NoReturn:
@@ -86,17 +88,18 @@ class Unlabelled:
         positions = np.asarray(positions, dtype=np.int64)
         return Samples(
             name=f"{self.name} (pseudo-labels)",
-            pixels=self.pixels[positions],
+            inputs=self.inputs[positions],
             labels=torch.as_tensor(np.asarray(labels), dtype=torch.int64),
             classes=self.classes,
             rows=self.rows[positions],
-            pool=self.pool,
+            table=self.table,
+            modality=self.modality,
         )
 
 
 def without_labels(samples: Samples) -> Unlabelled:
     """The samples with their labels and further columns left behind."""
-    return Unlabelled(samples.name, samples.pixels, samples.classes, samples.rows, samples.pool)
+    return Unlabelled(samples.name, samples.inputs, samples.classes, samples.rows, samples.table, samples.modality)
 
 
 class DomainPair:

@@ -148,12 +148,12 @@ def _glyphs() -> MetaTask:
         scripts = np.array(list(SCRIPTS[split]))[origin.numpy()]
         splits[split] = Samples(
             name=f"glyphs/{split}",
-            pixels=pixels,
+            inputs=pixels,
             labels=torch.arange(len(codes)).repeat_interleave(PRINTS),
             classes=tuple(names),
             rows=np.arange(row, row + len(pixels)),
             extra={"script": np.repeat(scripts, PRINTS), "face": found[f"{split}_faces"].numpy()},
-            pool="glyphs",
+            table="glyphs",
         )
         row += len(pixels)
     return MetaTask(

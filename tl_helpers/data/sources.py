@@ -144,7 +144,7 @@ def _elpv(seed: int, split: str) -> Task:
         modality="image",
         classes=("sound", "defective"),
         domain="electroluminescence",
-        pool=table,
+        table=table,
         splits=datasets.DatasetDict({name: table.select(index) for name, index in rows.items()}),
         label_rule=f"defective where the annotators' probability of a defect is at least {DEFECT_FROM}",
         licence="CC BY-NC-SA 4.0",

@@ -36,7 +36,7 @@ class Samples:
     ----------
     name : str
         Such as ``elpv/train``.
-    pixels : torch.Tensor
+    inputs : torch.Tensor
         uint8, shape (N, C, H, W), C = 1 (grey) or 3 (colour). Sentences: their UTF-8 bytes, shape (N, 1, 1, W).
     labels : torch.Tensor
         int64, shape (N,), class numbers.
@@ -45,26 +45,28 @@ class Samples:
         int64, shape (N,): the row of each sample in the data set as its authors ship it.
     extra : dict of str to numpy.ndarray
         Further columns, shape (N,) each, such as ``probability`` and ``domain``.
-    pool : str
+    table : str
         Names the data set that `rows` point into.
+    modality : {"image", "text"}
     """
 
     name: str
-    pixels: torch.Tensor
+    inputs: torch.Tensor
     labels: torch.Tensor
     classes: tuple[str, ...]
     rows: np.ndarray
     extra: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    pool: str = ""
+    table: str = ""
+    modality: str = "image"
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+        if self.inputs.dtype != torch.uint8 or self.inputs.ndim != 4:
             raise TaskError(
-                f"{self.name}: pixels must be uint8 of shape (N, C, H, W); got {self.pixels.dtype}, "
-                f"{tuple(self.pixels.shape)}. Images as floats? Multiply by 255 and round first."
+                f"{self.name}: inputs must be uint8 of shape (N, C, H, W); got {self.inputs.dtype}, "
+                f"{tuple(self.inputs.shape)}. Images as floats? Multiply by 255 and round first."
             )
-        if len(self.labels) != len(self.pixels):
-            raise TaskError(f"{self.name}: {len(self.pixels)} images but {len(self.labels)} labels.")
+        if len(self.labels) != len(self.inputs):
+            raise TaskError(f"{self.name}: {len(self.inputs)} images but {len(self.labels)} labels.")
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
             raise TaskError(
                 f"{self.name}: labels run from {int(self.labels.min())} to {int(self.labels.max())}, but the task has "
@@ -77,17 +79,17 @@ class Samples:
     @property
     def size(self) -> int:
         """Height of the images in pixels (they are square after `Task.samples`)."""
-        return int(self.pixels.shape[-2])
+        return int(self.inputs.shape[-2])
 
     @property
     def texts(self) -> list[str]:
         """The sentences, if that is what these samples are; a ValueError for images."""
-        return decode_texts(self.pixels)
+        return decode_texts(self.inputs)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Names the content: pixels and labels."""
-        return keys.fingerprint(self.pixels, self.labels)
+        """Names the content: inputs and labels."""
+        return keys.fingerprint(self.inputs, self.labels)
 
     def take(self, positions: Sequence[int] | np.ndarray, name: str | None = None) -> Samples:
         """The samples at these positions (not rows of the data set), in this order."""
@@ -95,7 +97,7 @@ class Samples:
         return dataclasses.replace(
             self,
             name=name or self.name,
-            pixels=self.pixels[positions],
+            inputs=self.inputs[positions],
             labels=self.labels[positions],
             rows=self.rows[positions],
             extra={key: column[positions] for key, column in self.extra.items()},
@@ -115,9 +117,9 @@ class Task:
     splits : datasets.DatasetDict
         ``train``, ``validation``, ``test`` with the columns ``image`` (`datasets.Image`) or ``text``, ``label`` (int),
         ``row`` (int), ``group`` and any further ones.
-    pool : datasets.Dataset
+    table : datasets.Dataset
         Every row of the data set in order, whatever the split: images are decoded, and frozen features computed, once
-        for the pool; ``row`` points into it.
+        for the table; ``row`` points into it.
     label_rule : str
         How the label came about, in a sentence.
     licence, citation, source : str
@@ -132,7 +134,7 @@ class Task:
     classes: tuple[str, ...]
     domain: str
     splits: datasets.DatasetDict
-    pool: datasets.Dataset
+    table: datasets.Dataset
     label_rule: str
     licence: str
     citation: str
@@ -191,15 +193,15 @@ class Task:
         return self._samples(self._table(split), size, f"{self.name}/{split}")
 
     def all_samples(self, size: int | None = None) -> Samples:
-        """Every row of the pool, in order: for work that needs no labels and is shared by all splits.
+        """Every row of the table, in order: for work that needs no labels and is shared by all splits.
 
         ``task.all_samples(224)`` goes through a frozen backbone once; ``features[task.rows("train")]`` are then the
         features of a split.
         """
-        return self._samples(self.pool, size, f"{self.name.split('-')[0]}/all")
+        return self._samples(self.table, size, f"{self.name.split('-')[0]}/all")
 
     def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split in the pool: int64, shape (N,)."""
+        """Row numbers of a split in the table: int64, shape (N,)."""
         return np.asarray(self._table(split)["row"])
 
     def labels(self, split: str) -> np.ndarray:
@@ -297,17 +299,18 @@ class Task:
         rows = np.asarray(table["row"])
         further = [name for name in table.column_names if name not in ("image", "text", "label", "row", "group")]
         if self.modality == "text":
-            pixels = encode_texts(table["text"], self.name)
+            inputs = encode_texts(table["text"], self.name)
         else:
-            pixels = decode(self.pool, size, what=self.name, margin=self.margin)[rows]
+            inputs = decode(self.table, size, what=self.name, margin=self.margin)[rows]
         return Samples(
             name=name,
-            pixels=pixels,
+            inputs=inputs,
             labels=torch.as_tensor(np.asarray(table["label"]), dtype=torch.int64),
             classes=self.classes,
             rows=rows,
             extra={column: np.asarray(table[column]) for column in further},
-            pool=self.pool._fingerprint + (f"-crop{self.margin}" if self.margin else ""),
+            table=self.table._fingerprint + (f"-crop{self.margin}" if self.margin else ""),
+            modality=self.modality,
         )
 
     def _with_splits(self, splits: dict, **changes: str) -> Task:
@@ -477,13 +480,13 @@ def task_from_dataset(
         for column, cells in {"label": labels, "row": rows, "group": groups}.items():
             table = table.add_column(column, cells)
         tables[split] = table
-    pool = datasets.concatenate_datasets([tables[split] for split in parts])
+    table = datasets.concatenate_datasets([tables[split] for split in parts])
     return Task(
         name=name,
         modality="text" if text else "image",
         classes=classes,
         domain=domain or name,
-        pool=pool,
+        table=table,
         splits=datasets.DatasetDict(_complete_splits(tables, fractions, seed, name, classes)),
         label_rule=label_rule,
         licence=licence,

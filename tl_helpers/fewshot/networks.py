@@ -167,7 +167,7 @@ def _train(
 def _embedded(backbone: Backbone, samples: Samples, episode: Episode) -> tuple[torch.Tensor, torch.Tensor]:
     """Embeddings of support and query, from one batch: batch norm sees both."""
     device = next(backbone.parameters()).device
-    batch = torch.cat([samples.pixels[episode.support], samples.pixels[episode.query]]).to(device)
+    batch = torch.cat([samples.inputs[episode.support], samples.inputs[episode.query]]).to(device)
     return backbone(backbone.prepare(batch)).split([len(episode.support), len(episode.query)])
 
 
@@ -201,7 +201,7 @@ def fine_tuned(
         raise ValueError(f"steps={steps}: use 0 or more.")
     device = runtime.current().device
     model = Classifier(copy.deepcopy(backbone), episode.ways).to(device).eval()
-    x = backbone.prepare(samples.pixels[episode.support].to(device))
+    x = backbone.prepare(samples.inputs[episode.support].to(device))
     y = torch.from_numpy(episode.support_labels).to(device)
     linear = model.head[-1]
     with torch.no_grad():
@@ -215,7 +215,7 @@ def fine_tuned(
         loss.backward()
         optimizer.step()
     with torch.inference_mode():
-        return model(backbone.prepare(samples.pixels[episode.query].to(device))).cpu().numpy()
+        return model(backbone.prepare(samples.inputs[episode.query].to(device))).cpu().numpy()
 
 
 def with_turned_classes(samples: Samples) -> Samples:
@@ -225,10 +225,10 @@ def with_turned_classes(samples: Samples) -> Samples:
     """
     return Samples(
         name=f"{samples.name} turned",
-        pixels=torch.cat([torch.rot90(samples.pixels, turns, dims=(2, 3)) for turns in range(4)]),
+        inputs=torch.cat([torch.rot90(samples.inputs, turns, dims=(2, 3)) for turns in range(4)]),
         labels=torch.cat([samples.labels + turns * len(samples.classes) for turns in range(4)]),
         classes=tuple(f"{name}, {90 * turns}°" for turns in range(4) for name in samples.classes),
         rows=np.tile(samples.rows, 4),
         extra={key: np.tile(column, 4) for key, column in samples.extra.items()},
-        pool=samples.pool,
+        table=samples.table,
     )

@@ -75,11 +75,11 @@ def pairs_of(labels: Sequence[int] | np.ndarray, *, count: int, seed: int = 0) -
     random = np.random.default_rng(seed)
     wanted = {1.0: count - count // 2, 0.0: count // 2}
     found = []
-    for target, pool in ((1.0, same), (0.0, other)):
+    for target, pairs in ((1.0, same), (0.0, other)):
         order: list[int] = []
         while len(order) < wanted[target]:
-            order += random.permutation(len(pool)).tolist()
-        found += [(*pool[k], target) for k in order[: wanted[target]]]
+            order += random.permutation(len(pairs)).tolist()
+        found += [(*pairs[k], target) for k in order[: wanted[target]]]
     return [found[k] for k in random.permutation(len(found))]
 
 

@@ -117,7 +117,7 @@ class Backbone(nn.Module):
         """Feature maps of the last stage, averaged over space: (N, C, H, W) to (N, dim)."""
         for stage in self.stages.values():
             x = stage(x)
-        return pool(x)
+        return pool_maps(x)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """The same as calling the backbone: prepared images (N, C, H, W) to embeddings (N, dim)."""
@@ -214,16 +214,16 @@ def _width(backbone: Backbone, stages: Mapping[str, nn.Module]) -> int:
     parameter = next(network.parameters())
     blank = torch.zeros(1, backbone.preprocessing.channels, 64, 64, device=parameter.device)
     with torch.no_grad():
-        channels = pool(network.eval()(blank)).shape[1]
+        channels = pool_maps(network.eval()(blank)).shape[1]
     network.train(was_training)
     return channels
 
 
 class Pool(nn.Module):
-    """`pool` as a layer."""
+    """`pool_maps` as a layer."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return pool(x)
+        return pool_maps(x)
 
 
 class Classifier(nn.Module):
@@ -267,7 +267,7 @@ class Classifier(nn.Module):
         """The backbone's part of that: activations after `depth` stages to embeddings (N, dim)."""
         for stage in list(self.backbone.stages.values())[depth:]:
             x = stage(x)
-        return pool(x)
+        return pool_maps(x)
 
 
 def join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -286,7 +286,7 @@ def join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat(list(parts))
 
 
-def pool(x: torch.Tensor, how: str = "avg") -> torch.Tensor:
+def pool_maps(x: torch.Tensor, how: str = "avg") -> torch.Tensor:
     """Feature maps (N, C, H, W) to vectors: ``avg`` or ``max`` gives (N, C), ``avg+max`` (N, 2C), ``flat`` (N, C*H*W).
 
     Token vectors (N, T, D + 1), whose last channel is 1 for a token and 0 for padding, are averaged over the tokens: (N, D).

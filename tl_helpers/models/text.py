@@ -37,7 +37,7 @@ class Tokenisation:
 
 class TextBackbone(Backbone):
     """A sentence encoder. Between its stages there are token vectors, shape (N, T, D + 1): the last channel is 1 for a token
-    and 0 for padding, so that every stage knows what to look at, and `pool` what to average."""
+    and 0 for padding, so that every stage knows what to look at, and `pool_maps` what to average."""
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         """From sentences as bytes, uint8 (N, 1, 1, W), to tokens, int64 (N, 2, T): token numbers, and 1 where there is one.

@@ -248,11 +248,11 @@ def _check(model: Classifier, samples: Samples, validation: Samples | None, reci
         raise ValueError(
             "Early stopping and keep='best' choose on validation samples: pass some, or keep the last epoch."
         )
-    same_pool = validation is not None and samples.pool and samples.pool == validation.pool
+    same_pool = validation is not None and samples.table and samples.table == validation.table
     if same_pool and np.intersect1d(samples.rows, validation.rows).size:
         raise ValueError(f"{samples.name} and {validation.name} share rows: that is leakage, so nothing was trained.")
-    if recipe.augment == "flips" and samples.pixels.shape[-1] != samples.pixels.shape[-2]:
-        views.view(samples.pixels[:1], 1)  # says what to do
+    if recipe.augment == "flips" and samples.inputs.shape[-1] != samples.inputs.shape[-2]:
+        views.view(samples.inputs[:1], 1)  # says what to do
     targets_of(samples, recipe.labels)
     weights_of(samples, recipe.weights)
     for name, tensor in model.state_dict().items():

@@ -119,7 +119,7 @@ class Batches:
             return self._line(samples, depth, views.VIEWS if self.recipe.augment == "flips" else 1)
 
         def from_images(positions: Tensor, turns: Tensor) -> Tensor:
-            pixels = samples.pixels[positions]
+            pixels = samples.inputs[positions]
             pixels = crops_of(pixels, turns) if self.recipe.augment == "crops" else views.views_of(pixels, turns)
             if depth == 0:
                 return self.model.backbone.prepare(pixels.to(runtime.current().device))

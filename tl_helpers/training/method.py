@@ -110,11 +110,12 @@ class Method(nn.Module):
             return
         if len(second) == 0:
             raise ValueError(f"{second.name}: no samples for the second batch. Give one or more, or None for none.")
-        text = all(samples.pixels.shape[1:3] == (1, 1) for samples in (second, train))
-        if not text and second.pixels.shape[2:] != train.pixels.shape[2:]:
+        if second.modality != train.modality:
+            raise ValueError(f"{train.name} is of {train.modality}s, {second.name} of {second.modality}s.")
+        if train.modality == "image" and second.inputs.shape[2:] != train.inputs.shape[2:]:
             raise ValueError(
-                f"{train.name} has images of {tuple(train.pixels.shape[2:])} pixels, {second.name} of "
-                f"{tuple(second.pixels.shape[2:])}: decode both at the same size."
+                f"{train.name} has images of {tuple(train.inputs.shape[2:])} pixels, {second.name} of "
+                f"{tuple(second.inputs.shape[2:])}: decode both at the same size."
             )
 
     def before_training(self, model: Classifier, train: Samples) -> None:

@@ -65,7 +65,7 @@ def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarra
     code = keys.code_name(logits_of, Line)
     frozen = model.backbone.frozen_depth
     key = keys.fingerprint(
-        "logits", model, model.backbone.preprocessing, keys.fingerprint(samples.pixels), dtype, here.device.type, code,
+        "logits", model, model.backbone.preprocessing, keys.fingerprint(samples.inputs), dtype, here.device.type, code,
         views, frozen,
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ def logits_of(model: Classifier, samples: Samples, line: Line | None, number: in
         for start in range(0, len(samples), BATCH):
             stop = min(start + BATCH, len(samples))
             if line is None:
-                pixels = view(samples.pixels[start:stop], number).to(here.device)
+                pixels = view(samples.inputs[start:stop], number).to(here.device)
                 parts.append(model(model.backbone.prepare(pixels)).float().cpu())
             else:
                 x = line(torch.arange(start, stop), torch.full((stop - start,), number)).to(here.device)
@@ -113,7 +113,7 @@ def embed(model: Classifier, samples: Samples | Unlabelled) -> np.ndarray:
         for start in range(0, len(samples), BATCH):
             stop = min(start + BATCH, len(samples))
             if line is None:
-                x = model.backbone.prepare(samples.pixels[start:stop].to(here.device))
+                x = model.backbone.prepare(samples.inputs[start:stop].to(here.device))
             else:
                 x = line(torch.arange(start, stop)).to(here.device)
             parts.append(model.embed_above(x, depth).float().cpu())

@@ -116,7 +116,7 @@ class Retention(Watcher):
         with torch.inference_mode():
             for start in range(0, len(self.samples), scoring.BATCH):
                 some = slice(start, start + scoring.BATCH)
-                x = model.backbone.prepare(self.samples.pixels[some].to(at))
+                x = model.backbone.prepare(self.samples.inputs[some].to(at))
                 said = self.head(model.backbone(x)).float().cpu()
                 said = said if self.classes is None else said[:, self.classes]
                 if said.shape[1] <= int(self.samples.labels.max()):

@@ -128,7 +128,7 @@ def from_clip(model: Any, processor: Any) -> ZeroShot:
     def embed_samples(samples: Samples) -> np.ndarray:
         parts = []
         for start in range(0, len(samples), BATCH):
-            pixels = samples.pixels[start : start + BATCH].expand(-1, 3, -1, -1)
+            pixels = samples.inputs[start : start + BATCH].expand(-1, 3, -1, -1)
             images = [Image.fromarray(image) for image in pixels.permute(0, 2, 3, 1).numpy()]
             inputs = processor(images=images, return_tensors="pt")
             parts.append(run(model.get_image_features, {"pixel_values": inputs["pixel_values"]}))

@@ -105,10 +105,11 @@ def embed_texts(texts: Sequence[str], *, normalise: bool = True, encoder: Backbo
         raise ValueError(f"text {empty[0] + 1} is empty: describe it." if empty else "no texts: nothing to embed.")
     samples = Samples(
         name="texts",
-        pixels=encode_texts([str(text) for text in texts], "texts"),
+        inputs=encode_texts([str(text) for text in texts], "texts"),
         labels=torch.zeros(len(texts), dtype=torch.int64),
         classes=("text",),
         rows=np.arange(len(texts)),
+        modality="text",
     )
     found = features.extract(encoder or _minilm(), samples)
     return functional.normalize(torch.from_numpy(found), dim=1).numpy() if normalise else found

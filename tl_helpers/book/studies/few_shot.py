@@ -71,7 +71,7 @@ def glyph_features(kind: str, seed: int, split: str) -> np.ndarray:
     """Features of all glyphs of a split: float32, shape (N, D)."""
     samples = glyphs().splits[split]
     if kind == "pixels":
-        return samples.pixels.flatten(1).numpy().astype(np.float32) / 255
+        return samples.inputs.flatten(1).numpy().astype(np.float32) / 255
     if kind == "ImageNet":
         return features.extract(load_backbone("efficientnet_lite0"), _enlarged(samples))
     return features.extract(trained(kind, seed), samples)
@@ -211,8 +211,8 @@ def drawn(labels: np.ndarray, shots: int, seed: int) -> np.ndarray:
 
 def _enlarged(samples: Samples) -> Samples:
     """28 pixels repeated to 84: small prints for a network that saw photographs."""
-    pixels = samples.pixels.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)
-    return Samples(f"{samples.name} x 3", pixels, samples.labels, samples.classes, samples.rows, pool=samples.pool)
+    pixels = samples.inputs.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)
+    return Samples(f"{samples.name} x 3", pixels, samples.labels, samples.classes, samples.rows, table=samples.table)
 
 
 CLOTH_METHODS: tuple[str, ...] = (

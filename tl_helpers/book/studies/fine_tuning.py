@@ -197,7 +197,7 @@ def _all_but_test(task: Task, size: int) -> Samples:
     return dataclasses.replace(
         parts[0],
         name=f"{task.name}/train+validation",
-        pixels=torch.cat([part.pixels for part in parts])[order],
+        inputs=torch.cat([part.inputs for part in parts])[order],
         labels=torch.cat([part.labels for part in parts])[order],
         rows=rows[order],
         extra={name: np.concatenate([part.extra[name] for part in parts])[order] for name in parts[0].extra},

@@ -90,8 +90,8 @@ def rehearsal_pool(seed: int) -> Samples:
     for artist in ARTISTS:
         drawings = load_task(artist).all_samples(SIZE)
         parts.append(drawings.take([place for place, row in enumerate(drawings.rows) if int(row) not in known]))
-    pool = together(parts, "other drawings")
-    return pool.take(np.random.default_rng(seed).permutation(len(pool))[:REHEARSED])
+    drawings = together(parts, "other drawings")
+    return drawings.take(np.random.default_rng(seed).permutation(len(drawings))[:REHEARSED])
 
 
 @functools.lru_cache(maxsize=8)

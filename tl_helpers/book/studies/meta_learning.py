@@ -40,7 +40,7 @@ LONGER = 5
 @functools.lru_cache(maxsize=3)
 def glyph_pixels(split: str) -> torch.Tensor:
     """All glyphs of a split as float32 (N, 1, 28, 28) in 0..1."""
-    return load_meta_task("glyphs").splits[split].pixels.float() / 255
+    return load_meta_task("glyphs").splits[split].inputs.float() / 255
 
 
 def glyph_sampler(split: str, shots: int, seed: int) -> EpisodeSampler:

@@ -58,8 +58,8 @@ def samples_of(name: str, part: str, seed: int, labels: int | None = None) -> Sa
         samples = task.samples(part)
         return samples.take(np.random.default_rng(seed).permutation(len(samples))[:SENTENCES])
     samples = task.samples(part, SIZE)
-    grey = samples.pixels.float().mean(dim=1, keepdim=True).round().byte()
-    return dataclasses.replace(samples, pixels=grey, pool=f"{samples.pool}-grey")
+    grey = samples.inputs.float().mean(dim=1, keepdim=True).round().byte()
+    return dataclasses.replace(samples, inputs=grey, table=f"{samples.table}-grey")
 
 
 def start_of(name: str, modality: str, seed: int) -> Backbone:

@@ -78,7 +78,7 @@ class Concepts:
     ----------
     names, categories, codes : numpy.ndarray
         str, shape (1884,).
-    pool : numpy.ndarray
+    chosen : numpy.ndarray
         int, rows: the first concept of each family, without flags.
     everything : numpy.ndarray
         int, rows: every distinct name.
@@ -87,7 +87,7 @@ class Concepts:
     names: np.ndarray
     categories: np.ndarray
     codes: np.ndarray
-    pool: np.ndarray
+    chosen: np.ndarray
     everything: np.ndarray
 
 
@@ -95,15 +95,15 @@ class Concepts:
 def concepts() -> Concepts:
     """The concepts and the rule by which they take part."""
     task = load_task("twemoji")
-    names, codes = np.array(task.pool["concept"]), np.array(task.pool["code"])
-    categories = np.array(task.classes)[np.array(task.pool["label"])]
+    names, codes = np.array(task.table["concept"]), np.array(task.table["code"])
+    categories = np.array(task.classes)[np.array(task.table["label"])]
     families = np.array([family(code, name) for code, name in zip(codes, names, strict=True)])
     first = np.sort(np.unique(families, return_index=True)[1])
     return Concepts(
         names=names,
         categories=categories,
         codes=codes,
-        pool=first[categories[first] != "Flags"],
+        chosen=first[categories[first] != "Flags"],
         everything=np.sort(np.unique(names, return_index=True)[1]),
     )
 
@@ -128,7 +128,7 @@ class Split:
 
 
 def split_concepts(
-    seed: int, *, seen: int | None = None, unseen: int = UNSEEN, pool: np.ndarray | None = None
+    seed: int, *, seen: int | None = None, unseen: int = UNSEEN, among: np.ndarray | None = None
 ) -> Split:
     """Unseen concepts, and of the others so many seen ones, of which some are for validation.
 
@@ -140,20 +140,20 @@ def split_concepts(
     seen : int, optional
         All that are left by default.
     unseen : int
-    pool : numpy.ndarray, optional
-        Rows to draw from; `Concepts.pool` by default.
+    among : numpy.ndarray, optional
+        Rows to draw from; `Concepts.chosen` by default.
 
     Raises
     ------
     ValueError
         For more than there are, or fewer than 10 seen or 2 unseen.
     """
-    pool = concepts().pool if pool is None else pool
-    left = len(pool) - max(unseen, UNSEEN)  # the same seen ones, whatever the number of unseen
+    among = concepts().chosen if among is None else among
+    left = len(among) - max(unseen, UNSEEN)  # the same seen ones, whatever the number of unseen
     seen = left if seen is None else seen
     if not 10 <= seen <= left or unseen < 2:
-        raise ValueError(f"seen={seen}, unseen={unseen}: of {len(pool)}, use 10 to {left} seen and 2 or more unseen.")
-    order = np.random.default_rng(seed).permutation(pool)
+        raise ValueError(f"seen={seen}, unseen={unseen}: of {len(among)}, use 10 to {left} seen and 2 or more unseen.")
+    order = np.random.default_rng(seed).permutation(among)
     known = order[max(unseen, UNSEEN) :][:seen]
     held_out = min(VALIDATION, seen // 5)
     return Split(train=known[held_out:], validation=known[:held_out], unseen=order[:unseen])

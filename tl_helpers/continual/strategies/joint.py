@@ -21,4 +21,4 @@ class Joint(Strategy):
 
     def memory(self) -> int:
         kept = self.samples()
-        return kept.pixels.nbytes + kept.labels.nbytes
+        return kept.inputs.nbytes + kept.labels.nbytes

@@ -36,10 +36,10 @@ class Hidden1(nn.Module):
 
     def __init__(self, pixels: int, width: int) -> None:
         super().__init__()
-        self.pixels, self.own = pixels, nn.Linear(pixels, width)
+        self.inputs, self.own = pixels, nn.Linear(pixels, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x[:, self.pixels :], self.own(x[:, : self.pixels]).relu()], dim=1)
+        return torch.cat([x[:, self.inputs :], self.own(x[:, : self.inputs]).relu()], dim=1)
 
 
 class Hidden2(nn.Module):
