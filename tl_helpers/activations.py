@@ -73,7 +73,12 @@ class Line:
         self.computed = self.reused = 0
         for stage in list(backbone.stages.values())[:depth]:
             stage.to(runtime.current().device)
-        names = _line_names(backbone, samples) if keep else []
+        names = (
+            cache.sure_name("Activations at the freeze line are", lambda: _line_names(backbone, samples))
+            if keep
+            else []
+        )
+        names = names or []
         self._images = _image_names(samples.pixels) if keep else np.zeros(len(samples), dtype=np.uint64)
         self._files: dict[int, _File] = {}
         for line, name in enumerate(names[: depth + 1]):

@@ -61,7 +61,7 @@ def extract_stages(
         )
     if not len(samples):
         raise ValueError(f"{samples.name} has no samples to extract features from.")
-    key = feature_key(backbone, samples, stages, pool)
+    key = cache.sure_name("These features are", lambda: feature_key(backbone, samples, stages, pool))
     found = cache.shared("features").compute(key, lambda: _run(backbone, samples, stages, pool))
     return {name: found[name].numpy() for name in stages}
 

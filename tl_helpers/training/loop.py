@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import accelerate
@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tl_helpers import activations, cache, freezing, keys, ledger, runtime
 from tl_helpers.activations import Line
-from tl_helpers.cache import CacheWarning
 from tl_helpers.data import Samples, views
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier
@@ -119,11 +118,8 @@ def fit(
             raise ValueError("A plugin changes gradients between the steps, which works in one process only.")
         plugin.check(train)
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
-    try:
-        key = run_key(model, train, validation, recipe, seed, cached, align, plugin, retention)
-    except keys.Unnameable as problem:
-        warnings.warn(f"This run is not kept on the disk, as its name would not be sure. {problem}", CacheWarning, 2)
-        key = ""
+    name_of = functools.partial(run_key, model, train, validation, recipe, seed, cached, align, plugin, retention)
+    key = cache.sure_name("This run is", name_of) or ""
     if plugin is not None:
         plugin.begin(model, train)
     here = runtime.current()
