@@ -7,6 +7,7 @@ the nearest shallower line that is. `training.fit` trains suffixes on it; chapte
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -73,7 +74,8 @@ class Line:
         self.computed = self.reused = 0
         for stage in list(backbone.stages.values())[:depth]:
             stage.to(runtime.current().device)
-        names = _line_names(backbone, samples) if keep else []
+        naming = functools.partial(_line_names, backbone, samples)
+        names = (store.sure_name("Activations at the freeze line are", naming) if keep else None) or []
         self._images = _image_names(samples.inputs) if keep else np.zeros(len(samples), dtype=np.uint64)
         self._files: dict[int, _File] = {}
         for line, name in enumerate(names[: depth + 1]):

@@ -63,7 +63,7 @@ def extract_stages(
         )
     if not len(samples):
         raise ValueError(f"{samples.name} has no samples to extract features from.")
-    key = feature_key(backbone, samples, stages, pooling)
+    key = store.sure_name("These features are", lambda: feature_key(backbone, samples, stages, pooling))
     found = store.shared("features").compute(key, lambda: _run(backbone, samples, stages, pooling))
     return {name: found[name].numpy() for name in stages}
 

@@ -32,7 +32,7 @@ import torch
 
 QUIET = (
     *("book.chapter", "book.claims", "book.panel", "book.results", "book.widgets"),
-    *("cache", "keys", "ledger", "plots", "training.checkpoint"),
+    *("keys", "ledger", "plots", "store", "training.checkpoint"),
 )
 """Modules of this package in which nothing changes a number: they are not followed."""
 
@@ -102,7 +102,11 @@ def is_ours(module: str | None) -> bool:
 
 @functools.cache
 def _lies_with_libraries(file: str) -> bool:
-    return any(Path(file).resolve().is_relative_to(place) for place in _FOREIGN)
+    """In a folder of this environment, or of another one that is on the path: where pip notes down what it installed."""
+    path = Path(file).resolve()
+    if any(path.is_relative_to(place) for place in _FOREIGN):
+        return True
+    return any(next(folder.glob("*.dist-info"), None) for folder in path.parents)
 
 
 def _imported(module: str) -> types.ModuleType | None:

@@ -18,15 +18,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 
-from tl_helpers import runtime
+from tl_helpers import keys, runtime
 
 SUFFIX = ".safetensors"
 GIB = 1024**3
+
+T = TypeVar("T")
 
 
 class StoreWarning(UserWarning):
@@ -121,8 +124,11 @@ class Store:
         TALLY[self.folder.name, "computed" if entry is None else "reused"] += 1
         return entry
 
-    def compute(self, key: str, make: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """The tensors under `key`, made and stored by `make()` where they are absent."""
+    def compute(self, key: str | None, make: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """The tensors under `key`, made and stored by `make()` where they are absent; without a key, made."""
+        if key is None:
+            TALLY[self.folder.name, "computed"] += 1
+            return dict(make())
         entry = self.recall(key)
         if entry is not None:
             return entry.tensors
@@ -181,6 +187,23 @@ def _forget(path: Path) -> None:
 
 TALLY: Counter[tuple[str, str]] = Counter()
 """How often this process computed and reused entries: ``TALLY["features", "reused"]``."""
+
+
+def sure_name(what: str, name: Callable[[], T]) -> T | None:
+    """The name that `name()` makes; None, with a warning, where it would not be sure: then nothing is kept.
+
+    Parameters
+    ----------
+    what : str
+        Of the warning, such as "These features are".
+    name : callable
+    """
+    try:
+        return name()
+    except keys.Unnameable as problem:
+        text = f"{what} not kept on the disk, as the name would not be sure. {problem}"
+        warnings.warn(text, StoreWarning, 3)
+        return None
 
 
 def shared(kind: str, *, limit_bytes: int = 4 * GIB) -> Store:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import types
 import typing
 
@@ -16,9 +17,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
+from tests.unit.small import small_model, stripes
 from tl_helpers import activations, features, fewshot, keys, training
 from tl_helpers.keys import Unnameable, code_name, fingerprint
+from tl_helpers.store import StoreWarning
+from tl_helpers.training import Recipe, fit, predict
 
 # ---- values ----------------------------------------------------------------------------------------------------------
 
@@ -173,6 +178,51 @@ def test_libraries_and_what_changes_no_number_are_not_followed():
         keys.is_ours(name) for name in ("torch.nn", "numpy", "math", "tl_helpers.plots", "tl_helpers.ledger")
     )
     assert keys.is_ours("tl_helpers.features")
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_library_of_another_environment_is_a_library_too(tmp_path, monkeypatch, installed):
+    """Where an environment borrows another one's packages; a folder of the reader's own is none."""
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"borrowed_{installed}".lower()
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("")
+    (tmp_path / name / "inner.py").write_text("import typing\n\nT = typing.TypeVar('T')\n\ndef f():\n    return T\n")
+    if installed:
+        (tmp_path / f"{name}-1.0.dist-info").mkdir()
+    inner = importlib.import_module(f"{name}.inner")
+    assert keys.is_ours(inner.__name__) != installed
+    if installed:
+        assert code_name(inner.f)
+    else:
+        with pytest.raises(keys.Unnameable, match="TypeVar"):
+            code_name(inner.f)
+
+
+def test_a_network_whose_code_cannot_be_named_is_computed_and_nothing_of_it_is_kept(own_cache):
+    """Everything that asks the store: features, activations at the freeze line, predictions, runs, episodes."""
+
+    lock = threading.Lock()  # nobody can say what is in it
+
+    class Nameless(nn.Module):
+        def forward(self, x):
+            return x if lock else -x
+
+    model = small_model()
+    model.backbone.stages["conv1"] = nn.Sequential(model.backbone.stages["conv1"], Nameless())
+    samples = stripes(24, seed=1)
+    expected = features.extract(small_model().backbone, samples)
+    shutil.rmtree(own_cache, ignore_errors=True)
+    with pytest.warns(StoreWarning, match="not kept"):
+        assert np.array_equal(features.extract(model.backbone, samples), expected)
+    with pytest.warns(StoreWarning, match="predictions are not kept"):
+        predict(model, samples)
+    with pytest.warns(StoreWarning, match="Activations at the freeze line are not kept"):
+        fit(model, samples, None, Recipe(epochs=1, freeze_depth=1))
+    with pytest.warns(StoreWarning, match="run is not kept"):
+        fewshot.train_episodic(model.backbone, samples, None, ways=2, shots=1, queries=1, episodes=2, checkpoints=1)
+    assert not list(own_cache.rglob("*.safetensors"))
+    assert not list(own_cache.rglob("*.act"))
 
 
 def test_a_file_edited_under_a_running_kernel_keeps_the_name_of_what_runs(tmp_path, monkeypatch):

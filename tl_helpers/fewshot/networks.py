@@ -95,16 +95,20 @@ def train_episodic(
     if episodes < 1 or checkpoints < 1 or not 0 < lr < float("inf"):
         raise ValueError(f"episodes={episodes}, checkpoints={checkpoints}, lr={lr}: use 1 or more, and a rate above 0.")
     sampler = EpisodeSampler(train.labels, ways=ways, shots=shots, queries=queries, seed=seed)
-    key = keys.fingerprint(
-        "episodic", backbone, backbone.preprocessing, train.fingerprint, validation.fingerprint if validation else None,
-        kind, ways, shots, queries, episodes, lr, checkpoints, seed, runtime.current().device.type,
-        keys.code_name(_train, EpisodeSampler),
+    key = store.sure_name(
+        "This run is",
+        lambda: keys.fingerprint(
+            "episodic", backbone, backbone.preprocessing, train.fingerprint,
+            validation.fingerprint if validation else None, kind, ways, shots, queries, episodes, lr, checkpoints, seed,
+            runtime.current().device.type, keys.code_name(_train, EpisodeSampler),
+        ),
     )  # fmt: skip
     runs = store.shared("runs")
-    entry = None if fresh else runs.recall(key)
+    entry = None if fresh or key is None else runs.recall(key)
     if entry is None:
         found = _train(backbone, train, validation, sampler, kind, episodes, lr, checkpoints)
-        runs.put(key, found)
+        if key is not None:
+            runs.put(key, found)
     else:
         found = entry.tensors
     facts = {name: found.pop(name) for name in ("losses", "validation", "seconds")}

@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import math
 import time
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +19,6 @@ from tl_helpers import freezing, keys, ledger, runtime, store
 from tl_helpers.data import Samples, views
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier
-from tl_helpers.store import StoreWarning
 from tl_helpers.training import checkpoint
 from tl_helpers.training.inputs import Batches, targets_of, weights_of
 from tl_helpers.training.loop import Trained, optimizer_of, train
@@ -97,11 +95,8 @@ def fit(
     here = runtime.current()
     model.to(here.device)  # also where the run turns out to be stored
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
-    try:
-        key = run_key(model, samples, validation, recipe, method=method, watch=watchers, seed=seed, cached=cached)
-    except keys.Unnameable as problem:
-        warnings.warn(f"This run is not kept on the disk, as its name would not be sure. {problem}", StoreWarning, 2)
-        key = ""
+    how = {"method": method, "watch": watchers, "seed": seed, "cached": cached}
+    key = store.sure_name("This run is", lambda: run_key(model, samples, validation, recipe, **how)) or ""
     method.before_training(model, samples)
     runs = store.shared("runs", limit_bytes=3 * store.GIB)
     again = (here.fresh and key not in _COMPUTED) if fresh is None else fresh

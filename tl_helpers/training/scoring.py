@@ -62,11 +62,13 @@ def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarra
         raise ValueError(f"views={views}: use 1 (the image as it is) or {VIEWS} (all exact views).")
     here = runtime.current()
     dtype = here.precision
-    code = keys.code_name(logits_of, Line)
     frozen = model.backbone.frozen_depth
-    key = keys.fingerprint(
-        "logits", model, model.backbone.preprocessing, keys.fingerprint(samples.inputs), dtype, here.device.type, code,
-        views, frozen,
+    key = store.sure_name(
+        "These predictions are",
+        lambda: keys.fingerprint(
+            "logits", model, model.backbone.preprocessing, keys.fingerprint(samples.inputs), dtype, here.device.type,
+            keys.code_name(logits_of, Line), views, frozen,
+        ),
     )  # fmt: skip
 
     def compute() -> dict[str, torch.Tensor]:
