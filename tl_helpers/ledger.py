@@ -32,14 +32,14 @@ class Run:
     metrics : dict of str to float
         On the validation samples, for the weights that were kept; empty without validation.
     history : list of dict
-        One record for each epoch: ``epoch``, ``seconds`` (training only, cumulative), ``lr``, ``train_loss``, and
+        One record for each epoch: ``epoch``, ``seconds`` (training only, cumulative), ``lr``, ``train_loss`` (with all that a method adds), and
         ``validation_...`` where there is validation.
     seconds : float
         Training only, without validation.
     trainable : int
         Parameters that were trained.
     config : dict
-        The recipe.
+        The recipe, and the settings of the method if there is one.
     key : str
         Names code, data, configuration and seed; equal keys mean the same run.
     device, precision : str

@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import random
+import threading
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -196,7 +197,9 @@ class RandomNumbers(TorchDispatchMode):
     """Random numbers that belong to one piece of work, whatever else the process draws or seeds meanwhile.
 
     Inside ``with``, and in this thread only, what torch would draw from its global generator (dropout, initial weights)
-    comes from here; the global one is left alone. Costs some microseconds for each operation of torch.
+    comes from here; the global one is left alone. Costs some microseconds for each operation of torch. Two limits: the few
+    operations that take no generator, such as a GPU's dropout, borrow the global one for a moment, in which other threads
+    should not draw; and `torch.utils.checkpoint` cannot repeat a dropout that was drawn here.
 
     Parameters
     ----------
@@ -223,7 +226,8 @@ class RandomNumbers(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        if torch.Tag.nondeterministic_seeded not in func.tags or kwargs.get("generator") is not None:
+        given = kwargs.get("generator") not in (None, torch.default_generator)
+        if torch.Tag.nondeterministic_seeded not in func.tags or given or _without_dropout(func, args, kwargs):
             return func(*args, **kwargs)
         self.drawn = True
         where = next((value.device for value in args if isinstance(value, torch.Tensor)), kwargs.get("device"))
@@ -237,13 +241,14 @@ class RandomNumbers(TorchDispatchMode):
     def _lend(self, kind: str, func, args, kwargs):
         """An operation that takes no generator (a GPU's dropout) gets the global one, in our state, for that moment."""
         ours, theirs = self.generators[kind], _global_generator(kind)
-        kept = theirs.get_state()
-        theirs.set_state(ours.get_state())
-        try:
-            return func(*args, **kwargs)
-        finally:
-            ours.set_state(theirs.get_state())
-            theirs.set_state(kept)
+        with _LENDING:
+            kept = theirs.get_state()
+            theirs.set_state(ours.get_state())
+            try:
+                return func(*args, **kwargs)
+            finally:
+                ours.set_state(theirs.get_state())
+                theirs.set_state(kept)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Where the generators are, by kind of device; for a checkpoint."""
@@ -253,6 +258,17 @@ class RandomNumbers(TorchDispatchMode):
         """Go on from there."""
         for kind, generator in self.generators.items():
             generator.set_state(state[kind])
+
+
+_LENDING = threading.RLock()
+
+
+def _without_dropout(func: torch._ops.OpOverload, args: tuple, kwargs: dict) -> bool:
+    """Attention whose dropout is 0 is tagged as random, and draws nothing."""
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.name == "dropout_p":
+            return (args[place] if place < len(args) else kwargs.get("dropout_p", argument.default_value)) == 0
+    return False
 
 
 @functools.cache

@@ -92,21 +92,26 @@ class Store:
         key : str
             From `tl_helpers.keys.fingerprint`.
         tensors : mapping of str to torch.Tensor
-            Any shapes and dtypes.
+            Any shapes, and the dtypes that safetensors knows.
         record : mapping, optional
             Anything JSON can hold.
         """
         note = json.dumps(dict(record or {}))
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        shared = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
+        tensors = {  # the format knows no shared memory, as that of tied weights
+            name: tensor.clone() if shared[tensor.untyped_storage().data_ptr()] > 1 else tensor
+            for name, tensor in tensors.items()
+        }
         path = self._path(key)
         beside = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:8]}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file(tensors, beside, {"record": note, "checksum": _checksum(tensors, note)})
-            with beside.open("rb") as file:
+            with beside.open("r+b") as file:  # Windows syncs only what may be written
                 os.fsync(file.fileno())
             beside.replace(path)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:  # no place, or no such format
             _forget(beside)
             warnings.warn(
                 f"Not kept in the store ({error}). The result is still used; free some space or set TL_CACHE to a "
@@ -156,6 +161,8 @@ class Store:
         return sorted(found)
 
     def _evict(self, keep: Path) -> None:
+        for path in self.folder.glob("*.tlc"):  # the format of earlier versions
+            _forget(path)
         for path in self.folder.glob("*.tmp"):  # left by killed processes
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < keep.stat().st_mtime - 3600:

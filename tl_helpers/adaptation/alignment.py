@@ -33,6 +33,8 @@ class Alignment(Method, abc.ABC):
         For a negative strength, or fewer than two target samples.
     """
 
+    one_process = False
+
     def __init__(self, target: Unlabelled, strength: float = 1.0, **settings: float | str) -> None:
         super().__init__(strength=strength, **settings)
         if not 0 <= strength < float("inf"):

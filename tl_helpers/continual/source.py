@@ -85,6 +85,7 @@ class KeepAnswers(Method):
         teacher = self._teacher[0].to(step.x.device)
         x = step.x if self.second is None else step.second_x
         embedded = step.embedded if self.second is None else step.model.embed_above(x, step.depth)
+        self.head.eval()  # training puts a method's parts into train mode
         with torch.no_grad():
             wanted = self.head(teacher.embed_above(x, step.depth).float())
         return self.strength * distillation_loss(self.head(embedded.float()), wanted, self.temperature)

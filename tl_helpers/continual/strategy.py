@@ -40,7 +40,6 @@ class Strategy(Method):
     """
 
     name = "strategy"
-    one_process = True
 
     def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
         """Once, before the first experience; a ValueError for a stream that the strategy cannot learn."""
@@ -60,6 +59,8 @@ class Strategy(Method):
 
     def check(self, model: Classifier, train: Samples, smoothing: float) -> None:
         super().check(model, train, smoothing)
+        if not hasattr(self, "stream"):
+            raise ValueError(f"{type(self).__name__} learns a stream of experiences: use run_stream instead of fit.")
         if smoothing:
             raise ValueError("label_smoothing spreads over all answers, and a scenario allows only some: use 0.")
 

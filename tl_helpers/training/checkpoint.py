@@ -16,6 +16,9 @@ EVERY = 10.0
 
 KIND = "checkpoints"
 
+LAYOUT = 2
+"""Of an entry; one that earlier code has left in another layout is passed over."""
+
 
 def due(last: float) -> bool:
     """Whether it is time for the next one; `last` is the ``time.perf_counter`` value of the one before."""
@@ -36,7 +39,8 @@ def save(
     ----------
     key : str
         Of the run.
-    model : nn.Module
+    model : Trained
+        Model and method.
     optimizer : torch.optim.Optimizer
     numbers : RandomNumbers
     progress : dict
@@ -50,7 +54,7 @@ def save(
     parts = {"model": model.state_dict(), "best": best or {}, "random": numbers.state()}
     parts |= {f"optimizer.{number}": state for number, state in moved["state"].items()}
     tensors = {f"{part}/{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
-    store.shared(KIND).put(key, tensors, {"progress": progress, "groups": moved["param_groups"]})
+    store.shared(KIND).put(key, tensors, {"layout": LAYOUT, "progress": progress, "groups": moved["param_groups"]})
 
 
 def resume(
@@ -58,7 +62,7 @@ def resume(
 ) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Put everything back; returns the progress and the best epoch's weights, or None if there is no checkpoint."""
     entry = store.shared(KIND).get(key) if key else None
-    if entry is None:
+    if entry is None or entry.record.get("layout") != LAYOUT:
         return None
     parts: dict[str, dict[str, Tensor]] = {}
     for place, tensor in entry.tensors.items():
@@ -70,10 +74,28 @@ def resume(
         for number, parameter in enumerate(parameters)
         if f"optimizer.{number}" in parts
     }
-    model.load_state_dict(parts["model"])
+    model.load_state_dict(
+        {name: tensor for name, tensor in parts["model"].items() if name.startswith("model.")}, strict=False
+    )
+    own = {
+        name.removeprefix("method."): tensor for name, tensor in parts["model"].items() if name.startswith("method.")
+    }
+    load_method(model.method, own)
     optimizer.load_state_dict({"state": state, "param_groups": entry.record["groups"]})
     numbers.restore(parts["random"])
     return entry.record["progress"], parts.get("best", {})
+
+
+def load_method(method: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Bring back what a method had learned and noted; its buffers may have grown, or come into being, meanwhile."""
+    for place, tensor in tensors.items():
+        owner, _, name = place.rpartition(".")
+        part = method.get_submodule(owner)
+        if name in part._buffers:
+            now = part._buffers[name]
+            part._buffers[name] = tensor if now is None else tensor.to(now.device)
+        else:
+            part.get_parameter(name).data.copy_(tensor)
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:

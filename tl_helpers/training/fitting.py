@@ -87,13 +87,20 @@ def fit(
     together = processes()  # first: it settles which device is this process's
     method = Method() if method is None else method
     watchers = [watch] if isinstance(watch, Watcher) else list(watch)
+    if strangers := [each for each in watchers if not isinstance(each, Watcher)]:
+        raise TypeError(
+            f"watch={strangers[0]!r}: give a Watcher; Watcher(each_epoch=function) makes one of a function."
+        )
+    if sum(each.measures for each in watchers) > 1:
+        raise ValueError("Two watchers that measure: a run keeps the measurements of one. Train twice, or join them.")
     _check(model, samples, validation, recipe, method)
-    if method.one_process and together.num_processes > 1:
+    if method.one_process and type(method) is not Method and together.num_processes > 1:
         raise ValueError(
             f"{type(method).__name__} changes what happens between the steps: it works in one process only."
         )
     here = runtime.current()
     model.to(here.device)  # also where the run turns out to be stored
+    method.to(here.device)
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
     how = {"method": method, "watch": watchers, "seed": seed, "cached": cached}
     key = store.sure_name("This run is", lambda: run_key(model, samples, validation, recipe, **how)) or ""
@@ -133,10 +140,10 @@ def fit(
         precision=str(here.precision).removeprefix("torch."),
         threads=here.threads,
     )
+    _COMPUTED.update({key} if key and finished else ())
     if together.is_main_process:
         book.append("run" if finished else "stopped run", **run.as_dict())
         if key and finished:
-            _COMPUTED.add(key)
             changed = {n: t for n, t in model.state_dict().items() if not torch.equal(t.cpu(), start[n])}
             runs.put(key, changed | {METHOD + n: t for n, t in method.state_dict().items()}, run.as_dict())
         checkpoint.drop(key)
@@ -150,7 +157,7 @@ def run_key(
     recipe: Recipe,
     *,
     method: Method | None = None,
-    watch: Sequence[Watcher] = (),
+    watch: Watcher | Sequence[Watcher] = (),
     seed: int = 0,
     cached: bool = True,
 ) -> str:
@@ -159,7 +166,8 @@ def run_key(
     asked = ["probability"] if recipe.labels == "soft" or recipe.weights == "confidence" else []
     return keys.fingerprint(
         "run",
-        keys.code_name(_train, Batches),
+        keys.code_name(_train, Trained, Batches),
+        processes().num_processes,
         runtime.versions(),
         model,
         model.backbone.preprocessing,
@@ -172,7 +180,7 @@ def run_key(
         here.device.type,
         here.precision,
         (Method() if method is None else method).key(),
-        [watcher.key() for watcher in watch if watcher.measures],
+        [each.key() for each in ([watch] if isinstance(watch, Watcher) else watch) if each.measures],
     )
 
 
@@ -185,16 +193,16 @@ def _train(
     key: str,
 ) -> tuple[dict[str, float], bool]:
     """From the beginning or the last checkpoint to the end; returns the kept epoch's record, and whether it got there."""
-    model, measuring = trained.model, [watcher for watcher in watchers if watcher.measures]
+    model = trained.model
     runtime.deterministic()
-    optimizer, numbers = optimizer_of(trained, recipe), runtime.RandomNumbers(batches.seed)
+    optimizer, numbers = optimizer_of(trained, recipe), runtime.RandomNumbers(batches.seed + 1_000_003 * batches.rank)
     best, best_state = None, None
     saved = checkpoint.resume(key, trained, optimizer, numbers)
     if saved:
         progress, best_state = saved
         history[:], best = progress["history"], progress["best"]
-        for watcher, measured in zip(measuring, progress["measured"], strict=True):
-            watcher.measured = measured
+        for watcher in watchers:
+            watcher.measured = progress["measured"] if watcher.measures else []
     else:
         for watcher in watchers:
             watcher.before_training(model)
@@ -206,8 +214,8 @@ def _train(
         go_on = all([watcher.after_epoch(model, record) is not False for watcher in watchers])
         if not go_on or (recipe.patience and record["epoch"] - best["epoch"] >= recipe.patience):
             break
-        if checkpoint.due(last_saved) and len(history) < recipe.epochs:
-            measured = [watcher.measured for watcher in measuring]
+        if processes().is_main_process and checkpoint.due(last_saved) and len(history) < recipe.epochs:
+            measured = [record for watcher in watchers for record in watcher.measured]
             progress = {"history": history, "measured": measured, "best": best}
             checkpoint.save(key, trained, optimizer, numbers, progress, best_state)
             last_saved = time.perf_counter()
@@ -223,13 +231,17 @@ def _restored(
 ) -> Run:
     """Put a stored run's weights into model and method, and let the watchers hear of its epochs."""
     known = {n.removeprefix(METHOD): tensor for n, tensor in stored.tensors.items() if n.startswith(METHOD)}
-    method.load_state_dict(known)
+    checkpoint.load_method(method, known)
     model.load_state_dict(stored.tensors, strict=False)
     model.eval()
     ledger.SESSION[0].saved_seconds += stored.record["seconds"]
     run = Run(**stored.record | {"name": name, "task": task, "reused": True})
-    for record in run.history:
-        for watcher in watchers:
+    for watcher in watchers:
+        if watcher.measures:
+            watcher.measured = list(run.measured)
+            continue
+        watcher.before_training(model)
+        for record in run.history:
             watcher.after_epoch(model, record)
     return run
 
@@ -243,8 +255,8 @@ def _check(model: Classifier, samples: Samples, validation: Samples | None, reci
         raise ValueError(
             "Early stopping and keep='best' choose on validation samples: pass some, or keep the last epoch."
         )
-    same_pool = validation is not None and samples.table and samples.table == validation.table
-    if same_pool and np.intersect1d(samples.rows, validation.rows).size:
+    same_table = validation is not None and samples.table and samples.table == validation.table
+    if same_table and np.intersect1d(samples.rows, validation.rows).size:
         raise ValueError(f"{samples.name} and {validation.name} share rows: that is leakage, so nothing was trained.")
     if recipe.augment == "flips" and samples.inputs.shape[-1] != samples.inputs.shape[-2]:
         views.view(samples.inputs[:1], 1)  # says what to do

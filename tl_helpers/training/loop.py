@@ -13,7 +13,7 @@ from tl_helpers import freezing, runtime
 from tl_helpers.models import Classifier
 from tl_helpers.training.inputs import Batches
 from tl_helpers.training.method import Method, Step
-from tl_helpers.training.processes import wrapped
+from tl_helpers.training.processes import any_says, wrapped
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
 from tl_helpers.training.scoring import TrainingDiverged
 from tl_helpers.training.watcher import Watcher
@@ -72,13 +72,14 @@ def train(
     """
     model, method, here = trained.model, trained.method, runtime.current()
     net = wrapped(trained, recipe)  # as it is, unless several processes train together
+    draws = not type(method).__module__.startswith("tl_helpers.")  # a method of the reader's own may draw at any time
     steps, seconds = recipe.epochs * len(batches), history[-1]["seconds"] if history else 0.0
     for epoch in range(len(history), recipe.epochs):
         began, seen = time.perf_counter(), []
         depth = line_at(epoch, model.backbone.depth, recipe)
         freezing.freeze(model, depth, batch_norm=recipe.batch_norm)
         net.train()  # frozen stages stay in eval mode: see Backbone.train
-        numbers.drawn = False  # where nothing is drawn in an epoch's first step, nothing is in the others
+        numbers.drawn = draws  # where the book's own code draws nothing in an epoch's first step, it never does
         for step in batches.epoch(epoch, depth):
             relative = rate(step.number, steps, recipe)
             for group in optimizer.param_groups:
@@ -101,22 +102,26 @@ def train(
                     "seconds": seconds + time.perf_counter() - began,
                 }  # fmt: skip
                 aside = time.perf_counter()
-                if any([watcher.after_step(model, record) is False for watcher in watchers]):
+                if any_says(any([watcher.after_step(model, record) is False for watcher in watchers])):
                     return
                 began += time.perf_counter() - aside
 
         seconds += time.perf_counter() - began
-        means = {name: torch.stack([facts[name] for facts in seen]).float().cpu() for name in seen[0]}
-        if not torch.isfinite(losses := means["train_loss"]).all():
+        names = dict.fromkeys(name for facts in seen for name in facts)
+        noted = {
+            name: torch.stack([torch.as_tensor(facts[name]).float().cpu() for facts in seen if name in facts])
+            for name in names
+        }
+        if not torch.isfinite(losses := noted["train_loss"]).all():
             raise TrainingDiverged(
                 f"The loss became {losses[~losses.isfinite()][0].item()} in epoch {epoch + 1}. Usual causes: a "
                 f"learning rate that is too high (it was {recipe.lr:g}; try a tenth), or NaN in the data."
             )
-        record = {"epoch": epoch + 1, "seconds": seconds, "lr": relative * recipe.lr}
-        record |= {name: each.mean().item() for name, each in means.items()}
+        record = {name: values.mean().item() for name, values in noted.items()}
+        record |= {"epoch": epoch + 1, "seconds": seconds, "lr": relative * recipe.lr}
         if batches.validation is not None:
             scores = method.scores(model, batches.validation, batches.validation_line(depth))
-            record |= {f"validation_{name}": value for name, value in scores.items()}
+            record |= {f"validation_{name}": float(value) for name, value in scores.items()}
         history.append(record)
         yield record
 

@@ -69,7 +69,9 @@ class Method(nn.Module):
     """Plain training; a subclass overrides the places where it differs.
 
     What a method knows between steps belongs into buffers (``register_buffer``) and what it trains along into parameters,
-    so that a checkpoint and a stored run bring them back. Its parameters are trained at the head's rate.
+    so that a checkpoint and a stored run bring them back. Its parameters are trained at the head's rate. A network that it
+    only asks, such as a teacher, is kept in a list: then it is neither trained nor stored. What it draws, it draws with
+    torch, within a step, or from a generator of its own.
 
     Parameters
     ----------
@@ -84,10 +86,11 @@ class Method(nn.Module):
     facts : dict of str to torch.Tensor
         What the last step saw, such as a discriminator's accuracy: scalars, averaged over an epoch into its record.
     one_process : bool
-        Whether the method would go wrong where several processes train together, each on its own batches.
+        Whether the method would go wrong where several processes train together, each on its own batches: so unless a
+        subclass says otherwise. A loss alone goes right.
     """
 
-    one_process: ClassVar[bool] = False
+    one_process: ClassVar[bool] = True
 
     def __init__(self, **settings: float | str) -> None:
         super().__init__()
@@ -153,7 +156,12 @@ class Method(nn.Module):
     def key(self) -> list:
         """Everything that the method adds to a run's name in the store: code, settings, state, second samples."""
         second = [] if self.second is None else [self.second.fingerprint]
-        return [keys.code_name(type(self)), self.settings, keys.fingerprint(self), second]
+        own = {name: value for name, value in vars(self).items() if name not in _KNOWN and not name.startswith("_")}
+        return [keys.code_name(type(self)), self.settings, keys.fingerprint(self), own, second]
+
+
+_KNOWN = {*vars(nn.Module()), "facts", "second", "settings"}
+"""Attributes of a method that are no setting of its own."""
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
@@ -187,6 +195,8 @@ class L2SP(Method):
         :math:`\alpha`, 0 or more.
     """
 
+    one_process = False
+
     def __init__(self, strength: float = 0.1) -> None:
         if not 0 <= strength < float("inf"):
             raise ValueError(f"strength={strength}: 0 or more.")
@@ -197,6 +207,8 @@ class L2SP(Method):
         self._pulled = [parameter for parameter in model.backbone.parameters() if parameter.requires_grad]
         self._start = [parameter.detach().clone() for parameter in self._pulled]
 
-    def extra_loss(self, step: Step) -> Tensor:
+    def extra_loss(self, step: Step) -> Tensor | None:
+        if not self._pulled:  # only the head is trained
+            return None
         distances = [(now - start).square().sum() for now, start in zip(self._pulled, self._start, strict=True)]
         return self.strength / 2 * torch.stack(distances).sum()

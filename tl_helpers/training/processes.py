@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import accelerate
+import torch
 from torch import nn
 
 from tl_helpers import runtime
@@ -12,6 +13,13 @@ from tl_helpers.training.recipe import Recipe
 def processes() -> accelerate.PartialState:
     """Which process of how many this is; without `cpu`, accelerate takes a GPU wherever it sees one."""
     return accelerate.PartialState(cpu=runtime.current().device.type == "cpu")
+
+
+def any_says(wish: bool) -> bool:
+    """Whether this process or any other one wishes so: they go on, or stop, together."""
+    if processes().num_processes == 1:
+        return wish
+    return bool(accelerate.utils.reduce(torch.tensor(float(wish), device=runtime.current().device), "sum") > 0)
 
 
 def wrapped(network: nn.Module, recipe: Recipe) -> nn.Module:

@@ -87,8 +87,9 @@ def range_test(
     model = copy.deepcopy(model).to(runtime.current().device)
     recipe = replace(recipe, lr=1.0, unfreeze="at_once", patience=None, keep="last")
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
+    recipe = replace(recipe, epochs=math.ceil(steps / len(Batches(model, samples, recipe))))
     batches = Batches(model, samples, recipe, seed=seed)
-    recipe = replace(recipe, epochs=math.ceil(steps / len(batches)))
+    runtime.deterministic()
     rates, losses = np.geomspace(low, high, steps), []
 
     def look(record: dict[str, float]) -> bool:

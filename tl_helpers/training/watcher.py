@@ -34,7 +34,7 @@ class Watcher:
     Attributes
     ----------
     measured : list of dict
-        What a watcher that measures has found, stored with the run.
+        What a watcher that measures has found, stored with the run and brought back with it.
     measures : bool
         Whether a run with this watcher is another run than one without, to be stored under another name.
     """
@@ -53,12 +53,13 @@ class Watcher:
         return self.each_step(record) if self.each_step else None
 
     def after_epoch(self, model: Classifier, record: dict[str, float]) -> bool | None:
-        """After every epoch; also for each epoch of a run that comes from the store."""
+        """After every epoch. Of a run that comes from the store, a watcher that does not measure hears of each epoch."""
         return self.each_epoch(record) if self.each_epoch else None
 
     def key(self) -> list:
-        """What it adds to a run's name in the store, if it measures."""
-        return []
+        """What it adds to a run's name in the store, if it measures: its code and what it was made with."""
+        own = {name: value for name, value in vars(self).items() if name != "measured" and not name.startswith("_")}
+        return [keys.code_name(type(self)), own]
 
 
 class Retention(Watcher):
