@@ -35,7 +35,7 @@ HTML_GONE   := $(if $(wildcard _build/html/book/index.html),,gone)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install vendor execute book test check results elsewhere lab serve clean gone
+.PHONY: help install vendor execute book test check results replicate elsewhere lab serve clean gone
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -56,8 +56,13 @@ check: $(INSTALLED)  ## lint and run the fast unit tests (under two minutes)
 	$(OFFLINE) $(PY) -m pytest $(wildcard tests/unit tests/exercises) -m "not slow" -n $(JOBS) -q
 
 # STUDIES=freeze_grid,strategies (all by default), STORAGE=database URL that several machines share, LIMIT=runs now.
+# TL_SEED_BASE=1000: with fresh seeds, the cells that claims cite.
 results: $(INSTALLED)  ## record what is missing in tl_helpers/book/results: hours on two cores
 	$(PY) -m tl_helpers.book.studies $(subst $(comma), ,$(STUDIES)) --workers $(JOBS) $(if $(STORAGE),--storage $(STORAGE)) $(if $(LIMIT),--limit $(LIMIT))
+
+# CHAPTERS=04,13 (all by default); a second call executes only what has changed.
+replicate: $(INSTALLED)  ## execute chapters once more with fresh seeds, say which claims held again
+	$(OFFLINE) $(PY) book/_tools/replicate.py --jobs $(JOBS) $(if $(CHAPTERS),--chapters $(CHAPTERS))
 
 # CHAPTERS=04,13 MACHINES=sse41,two-threads (all by default); a second call goes on where the first one stopped.
 elsewhere: $(INSTALLED)  ## execute chapters as other machines would, each with a cold store: hours for all of them

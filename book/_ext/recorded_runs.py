@@ -17,11 +17,14 @@ def rows(folder: Path) -> list[list[str]]:
     found = []
     for path in sorted(folder.glob("*.json")):
         note = json.loads(path.read_text(encoding="utf-8"))
+        if "study" not in note:  # what replication said
+            continue
+        fresh = f" (fresh seeds, from {note['seed_base']} on)" if note.get("seed_base") else ""
         machine = note["machine"]
         commit = note["commit"][:10] + (" with changes" if note["changed_since_commit"] else "")
         found.append(
             [
-                f"{note['study']}: {note['title']}",
+                f"{note['study']}: {note['title']}{fresh}",
                 f"{note['cells_done']} of {note['cells_all']}",
                 f"{note['seconds'] / 60:.0f} min",
                 f"{machine['processor']}, {machine['instructions']}, {machine['device']}, {machine['precision']}",

@@ -1,7 +1,8 @@
 """Sphinx extension: the directives of the status page.
 
 `{tl-status}` writes, from the ledger's records of kind "chapter" and "stopped chapter", one row for each chapter in
-book/_toc.yml and one row for each of its claims. `{tl-versions}` lists the versions that the newest run used. Nothing on
+book/_toc.yml and one row for each of its claims; and, from the file of `make replicate`, what fresh seeds said of them.
+`{tl-versions}` lists the versions that the newest run used. Nothing on
 that page is typed by hand; a chapter without a record says so.
 """
 
@@ -86,11 +87,12 @@ def summarise(docnames: list[str], records: list[dict]) -> list[ChapterStatus]:
 
 
 def chapter_records() -> tuple[list[dict], Path]:
-    """How chapters ended, finished or stopped, from this machine's ledger; and the ledger's file."""
+    """How chapters ended, finished or stopped, from this machine's ledger (none with fresh seeds); and the ledger's file."""
     from tl_helpers import ledger
 
     book = ledger.default()
-    return [record for record in book.records() if record["kind"] in ("chapter", "stopped chapter")], book.path
+    kinds = ("chapter", "stopped chapter")
+    return [r for r in book.records() if r["kind"] in kinds and not r.get("seed_base")], book.path
 
 
 def when(record: dict) -> str:
@@ -177,11 +179,55 @@ def claim_cell(claim: dict) -> list[nodes.Node]:
     return [nodes.paragraph("", claim["statement"]), nodes.paragraph("", "", rule)]
 
 
-def claim_table(statuses: list[ChapterStatus]) -> nodes.table:
+def fresh_of(status: ChapterStatus, replicated: dict) -> list[dict | None]:
+    """For each claim of a chapter's newest run: the same claim with fresh seeds, or None."""
+    from tl_helpers.book import replication
+
+    return [replication.found(replicated, status.name, claim) for claim in status.claims]
+
+
+def replication_table(statuses: list[ChapterStatus], replicated: dict) -> nodes.table:
+    """One row for each chapter: its claims, how many hold, and what fresh seeds said of them."""
+    rows = []
+    for status in statuses:
+        fresh = fresh_of(status, replicated)
+        again, failed = (sum(other is not None and other["held"] is held for other in fresh) for held in (True, False))
+        entry = replicated.get(status.name)
+        rows.append(
+            [
+                document_link(status.docname),
+                *(
+                    [str(len(fresh)), str(sum(claim["held"] for claim in status.claims))]
+                    if status.newest
+                    else ["–", "–"]
+                ),
+                mark(str(again), True if again else None),
+                mark(str(failed), False if failed else None),
+                mark(str(len(fresh) - again - failed), None),
+                f"{entry['date']}, {entry['commit'][:10]}" if entry else "not replicated yet",
+            ]
+        )
+    header = ["Chapter", "Claims", "Held", "Held again", "Did not replicate", "Not replicated yet", "When, at commit"]
+    return table(header, rows, [26, 8, 8, 10, 12, 12, 20], ["tl-replication"])
+
+
+def fresh_cell(claim: dict, other: dict | None) -> nodes.inline:
+    """What fresh seeds said of a claim, with the difference where it did not replicate."""
+    from tl_helpers.book import replication
+
+    if other is None:
+        return mark(replication.NOT_YET, None)
+    if other["held"] or other["difference"] is None:
+        return mark(replication.HELD if other["held"] else replication.FAILED, other["held"])
+    numbers = f"{other['difference']:+.2f} [{other['low']:+.2f}, {other['high']:+.2f}] {other['unit']}"
+    return mark(f"{replication.FAILED}: {numbers.strip()}", False)
+
+
+def claim_table(statuses: list[ChapterStatus], replicated: dict) -> nodes.table:
     """One row for each claim, with the measured difference and its interval (none for a claim without seeds)."""
     rows = []
     for status in statuses:
-        for claim in status.claims:
+        for claim, other in zip(status.claims, fresh_of(status, replicated), strict=True):
             measured = claim["difference"] is not None
             rows.append(
                 [
@@ -191,29 +237,36 @@ def claim_table(statuses: list[ChapterStatus]) -> nodes.table:
                     f"{claim['low']:+.2f} to {claim['high']:+.2f}" if measured else "–",
                     str(claim["seeds"]) if measured else "–",
                     mark("held" if claim["held"] else "failed", claim["held"]),
+                    fresh_cell(claim, other),
                 ]
             )
-    header = ["Chapter", "Claim", "Difference", "95 % interval", "Seeds", "Result"]
-    return table(header, rows, [22, 44, 11, 18, 7, 9], ["tl-claims"])
+    header = ["Chapter", "Claim", "Difference", "95 % interval", "Seeds", "Result", "Fresh seeds"]
+    return table(header, rows, [20, 40, 11, 16, 7, 9, 14], ["tl-claims"])
 
 
 class StatusDirective(SphinxDirective):
-    """`{tl-status} chapters` or `{tl-status} claims`: the generated tables."""
+    """`{tl-status} chapters`, `{tl-status} replication` or `{tl-status} claims`: the generated tables."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
+        from tl_helpers.book import replication
+
         records, ledger = chapter_records()
-        self.env.note_dependency(str(ledger))
+        for file in (ledger, replication.FILE):
+            self.env.note_dependency(str(file))
+        replicated = replication.load()
         statuses = summarise(chapters_in(Path(self.config.external_toc_path)), records)
         match self.arguments[0]:
             case "chapters":
                 return [chapter_table(statuses)]
+            case "replication":
+                return [replication_table(statuses, replicated)]
             case "claims":
                 if any(status.claims for status in statuses):
-                    return [claim_table(statuses)]
+                    return [claim_table(statuses, replicated)]
                 return [nodes.paragraph("", "No chapter has been run on the machine that built this page.")]
-        raise self.error(f"tl-status takes 'chapters' or 'claims', not {self.arguments[0]!r}")
+        raise self.error(f"tl-status takes 'chapters', 'replication' or 'claims', not {self.arguments[0]!r}")
 
 
 class VersionsDirective(SphinxDirective):

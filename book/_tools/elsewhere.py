@@ -104,6 +104,29 @@ def known() -> dict[tuple[str, str], Outcome]:
     return {(outcome.chapter, outcome.machine): outcome for outcome in found}
 
 
+async def execute_with(path: Path, environment: dict[str, str], log: Path, *, go_on: bool = False) -> str:
+    """Execute a chapter in such an environment; in a few words what stopped it, and the whole in `log`.
+
+    With `go_on`, a cell that stops does not stop the chapter; only the death of its kernel does, or a cell out of time.
+    """
+    client = NotebookClient(
+        read(path),
+        timeout=TIMEOUT,
+        kernel_name="python3",
+        allow_errors=go_on,
+        resources={"metadata": {"path": str(path.parent)}},
+        extra_arguments=["--log-level=ERROR"],
+    )
+    try:
+        await client.async_execute(env=environment)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as problem:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(str(problem), encoding="utf-8")
+        lines = [line for line in str(problem).splitlines() if line.strip()]
+        return lines[-1][:200] if lines else type(problem).__name__
+    return ""
+
+
 async def run(path: Path, machine: Machine, slots: asyncio.Semaphore) -> Outcome:
     """Execute one chapter as this machine would."""
     store = FOLDER / machine.name
@@ -125,20 +148,9 @@ async def run(path: Path, machine: Machine, slots: asyncio.Semaphore) -> Outcome
             await slots.acquire()
     print(f"executing {path.stem} on {machine.name}", flush=True)
     code = reach(path)
-    start, error = time.monotonic(), ""
-    client = NotebookClient(
-        read(path),
-        timeout=TIMEOUT,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        extra_arguments=["--log-level=ERROR"],
-    )
+    start = time.monotonic()
     try:
-        await client.async_execute(env=environment)
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as problem:
-        lines = [line for line in str(problem).splitlines() if line.strip()]
-        error = lines[-1][:200] if lines else type(problem).__name__
-        (FOLDER / f"{path.stem}-{machine.name}.log").write_text(str(problem), encoding="utf-8")
+        error = await execute_with(path, environment, FOLDER / f"{path.stem}-{machine.name}.log")
     finally:
         for _ in range(machine.threads):
             slots.release()

@@ -3,9 +3,9 @@
     python book/_tools/reach.py [notebooks/NN_name.ipynb tests/unit/test_x.py ...]     print the names
 
 A chapter reaches its own code cells, the files of the repository that these import (and what those import, and so on), the
-recorded results that any of them names, the scripts of the controls, the versions of the libraries, and the settings that
-change what it computes. Docstrings, comments and the layout of code reach nothing. A test reaches the same, from its own
-imports and its conftest; one that looks at the repository's files reaches all of them.
+recorded results that any of them names, the scripts of the controls, what fresh seeds said of its claims, the versions of
+the libraries, and the settings that change what it computes. Docstrings, comments and the layout of code reach nothing. A
+test reaches the same, from its own imports and its conftest; one that looks at the repository's files reaches all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SETTINGS = ("TL_DEVICE", "TL_PRECISION", "TL_CLAIMS", "TL_ONLINE")
+SETTINGS = ("TL_DEVICE", "TL_PRECISION", "TL_CLAIMS", "TL_ONLINE", "TL_SEED_BASE")
 """Variables that change what a chapter computes, or whether a claim that fails stops it."""
 
 
@@ -147,6 +147,7 @@ def reach(path: Path, root: Path | None = None) -> str:
         digest.update(code(file).said.encode())
     if notebook:
         digest.update(json.dumps([os.environ.get(name) for name in SETTINGS]).encode())
+        digest.update(_said_by_fresh_seeds(path.stem, root).encode())
     of_tests = [file for file in files if file.is_relative_to(root / "tests")]
     everything = any(code(file).looks_around for file in of_tests)
     for file in _all_files(root) if everything else _read_besides(files, names, root):
@@ -172,11 +173,28 @@ def _read_besides(files: list[Path], names: list[str], root: Path) -> Iterator[P
     """Files that are no imported code: recorded results, the controls' scripts, what all tests and chapters run under."""
     words = {word for file in files for word in code(file).words}
     recorded = sorted((root / "tl_helpers" / "book" / "results").glob("*.*"))
-    yield from (file for file in recorded if file.stem in words)
+    seeds = f".seeds{base}" if (base := _seed_base()) else ""  # of fresh seeds; what is the same for all seeds, too
+    yield from (file for file in recorded if file.stem in words or (seeds and file.stem.removesuffix(seeds) in words))
     if "tl_helpers.book.widgets" in names:
         yield from sorted((root / "tl_helpers" / "book" / "_widgets").glob("*"))
     under = (root / "pyproject.toml", root / "tests" / "no_network" / "sitecustomize.py")
     yield from (file for file in under if file.exists())
+
+
+def _seed_base() -> str:
+    """``TL_SEED_BASE``; empty for the default, 0."""
+    return os.environ.get("TL_SEED_BASE", "0").lstrip("0")
+
+
+def _said_by_fresh_seeds(chapter: str, root: Path) -> str:
+    """What a chapter's panel shows beside its claims; with fresh seeds it shows nothing."""
+    file = root / "tl_helpers" / "book" / "results" / "replication.json"
+    if _seed_base():
+        return ""
+    try:
+        return json.dumps(json.loads(file.read_text(encoding="utf-8")).get(chapter, {}).get("claims", []))
+    except (FileNotFoundError, ValueError):
+        return "[]"
 
 
 @functools.cache

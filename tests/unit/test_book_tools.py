@@ -250,7 +250,7 @@ def test_claims_without_seeds_show_no_number():
     runs = [record("01_a", "2026-01-01T00:00:00", cold=True, claims=[CLAIM])]
     bare = CLAIM | {"difference": None, "low": None, "high": None, "seeds": 0}
     runs[0]["claims"].append(bare)
-    table = status_page.claim_table(status_page.summarise(["notebooks/01_a"], runs))
+    table = status_page.claim_table(status_page.summarise(["notebooks/01_a"], runs), {})
     rows = [row.astext() for row in table.findall(nodes.row)]
     assert "+2.00" in rows[1]
     assert "+1.00 to +3.00" in rows[1]
@@ -283,18 +283,23 @@ def test_thebe_and_doubled_inline_scripts_are_left_out():
 # ---- recorded runs ---------------------------------------------------------------------------------------------------
 
 
-def test_recorded_runs_are_listed_from_their_files(tmp_path):
+def test_recorded_runs_are_listed_from_their_files(tmp_path, monkeypatch):
     from tl_helpers.book.results import Study, run_study
 
     def cell(depth):
         return {"accuracy": 80.0 + depth}
 
     run_study(Study("tiny", "a tiny grid", {"depth": (0, 1)}, cell), folder=tmp_path)
+    (tmp_path / "replication.json").write_text('{"01_a": {"claims": []}}')  # lies beside them
     (row,) = recorded_runs.rows(tmp_path)
     assert row[0] == "tiny: a tiny grid"
     assert row[1] == "2 of 2"
     assert row[5] == "make results"
     assert recorded_runs.rows(tmp_path / "nothing") == []
+    monkeypatch.setenv("TL_SEED_BASE", "1000")
+    run_study(Study("tiny", "a tiny grid", {"depth": (0, 1)}, cell, cited={"depth": (1,)}), folder=tmp_path)
+    first, fresh = recorded_runs.rows(tmp_path)
+    assert (first, fresh[:2]) == (row, ["tiny: a tiny grid (fresh seeds, from 1000 on)", "1 of 1"])
 
 
 # ---- other machines --------------------------------------------------------------------------------------------------

@@ -105,9 +105,37 @@ def test_other_settings_and_other_versions_reach_a_chapter(repository, monkeypat
     found = {reach.reach(chapter, repository)}
     monkeypatch.setenv("TL_CLAIMS", "record")
     found.add(reach.reach(chapter, repository))
+    monkeypatch.setenv("TL_SEED_BASE", "1000")
+    found.add(reach.reach(chapter, repository))
     monkeypatch.setattr(reach, "_installed", lambda: "torch 99")
     found.add(reach.reach(chapter, repository))
-    assert len(found) == 3
+    assert len(found) == 4
+
+
+def test_fresh_seeds_and_what_they_said_reach_those_who_show_it(repository, monkeypatch):
+    """Recorded fresh seeds reach a chapter that is replicated, and what came of it the chapter as it is read."""
+    results, file = repository / "tl_helpers/book/results", repository / "notebooks/01_one.ipynb"
+    edits = {
+        "grid.seeds1000.csv": ("depth,accuracy\n1,90\n", {"1000"}),
+        "unread.seeds1000.csv": ("depth,accuracy\n1,90\n", set()),
+        "replication.json": ('{"02_two": {"claims": [{"held": true}]}}', set()),
+        "./replication.json": ('{"01_one": {"date": "today", "claims": [{"held": true}]}}', {"0"}),
+        ".//replication.json": ('{"01_one": {"date": "tomorrow", "claims": [{"held": true}]}}', set()),
+        "grid.csv": ("depth,accuracy\n1,91\n", {"0", "1000"}),
+    }
+
+    def reached() -> dict[str, str]:
+        found = {}
+        for base in ("0", "1000"):
+            monkeypatch.setenv("TL_SEED_BASE", base)
+            found[base] = reach.reach(file, repository)
+        return found
+
+    for name, (text, again) in edits.items():
+        before = reached()
+        (results / name).write_text(text)
+        after = reached()
+        assert {base for base in before if before[base] != after[base]} == again, name
 
 
 def test_a_file_that_is_not_added_yet_and_one_that_is_no_python_yet_are_reached(repository):

@@ -2,11 +2,13 @@
 
 A claim is about an effect over several seeds, with a margin and an interval - not about a third decimal. `check` and its
 siblings assert; `compare` only shows a difference and says what these seeds can tell. Both draw a row of a panel: the
-sentence, the difference, and its interval as a small bar. Used by every chapter.
+sentence, the difference, and its interval as a small bar. A claim's row also says whether it held again with fresh seeds
+(`make replicate`). Used by every chapter.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -15,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from IPython import get_ipython
 
 from tl_helpers import ledger, runtime, stats
-from tl_helpers.book import panel
+from tl_helpers.book import panel, replication
 
 
 class ClaimFailed(AssertionError):
@@ -42,6 +45,10 @@ class Claim:
         Of the difference.
     margins : tuple of float
         What the mean was held against.
+    fresh : str
+        What fresh seeds said, in words; empty where nothing is to be said.
+    again : bool, optional
+        Whether it held with fresh seeds; None if that is not known.
     """
 
     statement: str
@@ -53,23 +60,28 @@ class Claim:
     rule: str
     unit: str = "points"
     margins: tuple[float, ...] = ()
+    fresh: str = ""
+    again: bool | None = None
 
     def __str__(self) -> str:
         facts = self.rule
         if self.seeds:
             numbers = effect(self.difference, self.low, self.high, self.unit)
             facts = f"{numbers}, {self.seeds} seeds ({self.rule})"
+        facts += f"; {self.fresh}" if self.fresh else ""
         return panel.text("✓" if self.held else "✗", self.statement, facts)
 
     def _repr_html_(self) -> str:
+        kind, fresh = "held" if self.held else "failed", (self.again, self.fresh)
         if not self.seeds:
-            return panel.row("held" if self.held else "failed", self.statement, self.rule)
+            return panel.row(kind, self.statement, self.rule, fresh=fresh)
         return panel.row(
-            "held" if self.held else "failed",
+            kind,
             self.statement,
             f"{effect(self.difference, self.low, self.high, self.unit)}, {self.seeds} seeds; asked: {self.rule}",
             interval=(self.low, self.difference, self.high),
             margins=self.margins,
+            fresh=fresh,
         )
 
 
@@ -307,14 +319,46 @@ def _double(where: str, value: Any) -> np.ndarray:
     return array
 
 
+_PLACE: list[tuple[int, str, int]] = [(-1, "", 0)]
+"""The last claim's cell: its number among those executed, its name; and the claim's number in it."""
+
+
+def _place() -> dict[str, Any]:
+    """Which claim of which cell this one is. Outside a notebook the cell has no name."""
+    shell = get_ipython()
+    executed = shell.execution_count if shell else -1
+    cell = replication.cell_name(shell.history_manager.input_hist_parsed[-1]) if shell else ""
+    before, _, number = _PLACE[0]
+    _PLACE[0] = (executed, cell, number + 1 if executed == before else 0)
+    return {"cell": cell, "number": _PLACE[0][2]}
+
+
+def _with_fresh(claim: Claim, place: Mapping[str, Any]) -> Claim:
+    """The claim, with what fresh seeds said of it. One that was never replicated says so if it is about seeds."""
+    session = ledger.SESSION[0]
+    if replication.base() or not session.chapter or not place["cell"]:
+        return claim
+    other = replication.found(replication.load(), session.chapter, place)
+    if other is None:
+        return dataclasses.replace(claim, fresh=replication.NOT_YET if claim.seeds else "")
+    words = replication.HELD if other["held"] else replication.FAILED
+    if not other["held"] and other["difference"] is not None:
+        words += f": {effect(other['difference'], other['low'], other['high'], other['unit'])}"
+    return dataclasses.replace(claim, fresh=words, again=other["held"])
+
+
 def _settle(claim: Claim) -> Claim:
+    place = _place()
+    claim = _with_fresh(claim, place)
     panel.show(claim)
     record = {
-        key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(claim).items()
-    }
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in asdict(claim).items()
+        if key not in ("fresh", "again")
+    } | place
     session = ledger.SESSION[0]
     session.claims.append(record)
-    ledger.default().append("claim", chapter=session.chapter, **record)
+    ledger.default().append("claim", chapter=session.chapter, seed_base=replication.base(), **record)
     if not claim.held and os.environ.get("TL_CLAIMS") != "record":
         raise ClaimFailed(str(claim))
     return claim

@@ -31,6 +31,7 @@ html[data-theme=dark] .tl-claim,body[data-jp-theme-light=false] .tl-claim{--ink:
 .tl-claim.tl-held{border-color:var(--good)}.tl-claim.tl-failed{border-color:var(--bad)}
 .tl-claim>div{flex:1 1 20em;min-width:0;overflow-wrap:anywhere;color:var(--ink)}
 .tl-claim small{display:block;font-size:.9em;color:var(--soft);font-variant-numeric:tabular-nums}
+.tl-claim small span{color:var(--soft)}.tl-claim .tl-again{color:var(--good)}.tl-claim .tl-not-again{color:var(--bad)}
 .tl-claim b{margin-right:.5em;color:var(--bar)}.tl-held b{color:var(--good)}.tl-failed b{color:var(--bad)}
 .tl-claim svg{flex:0 0 160px;height:34px;color:var(--ink)}
 </style>"""
@@ -50,6 +51,7 @@ def row(
     *,
     interval: tuple[float, float, float] | None = None,
     margins: Sequence[float] = (),
+    fresh: tuple[bool | None, str] = (None, ""),
 ) -> str:
     """A row as HTML.
 
@@ -62,13 +64,21 @@ def row(
         Drawn as a bar.
     margins : sequence of float
         Drawn as dashed lines beside 0.
+    fresh : (bool or None, str)
+        Whether it held with fresh seeds, and that in words; nothing is shown for no words.
     """
     sign, word = _SIGNS[kind]
     bar = "" if interval is None else _bar(*interval, margins)
     return (
         f'{_STYLE}<div class="tl-claim tl-{kind}"><div><b role="img" aria-label="{word}">{sign}</b>'
-        f"{html.escape(sentence)}<small>{html.escape(facts)}</small></div>{bar}</div>"
+        f"{html.escape(sentence)}<small>{html.escape(facts)}{_fresh(*fresh)}</small></div>{bar}</div>"
     )
+
+
+def _fresh(again: bool | None, words: str) -> str:
+    """What fresh seeds said, at the end of the numbers."""
+    looks = {None: "tl-not-yet", True: "tl-again", False: "tl-not-again"}[again]
+    return f'; <span class="{looks}">{html.escape(words)}</span>' if words else ""
 
 
 def show(item: Any) -> None:

@@ -2,6 +2,7 @@
 
 A `Study` is a grid and a function for one cell of it; Optuna's grid sampler hands out the cells, so several processes or
 machines can share one. Chapters read what was recorded with `load`; the page *recorded runs* lists what there is.
+With ``TL_SEED_BASE=1000`` the cells that claims cite are recorded for fresh seeds, in files of their own, and read there.
 
 `python -m tl_helpers.book.studies` is the command line.
 """
@@ -9,7 +10,9 @@ machines can share one. Chapters read what was recorded with `load`; the page *r
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
+import hashlib
 import itertools
 import json
 import math
@@ -32,6 +35,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from tl_helpers import runtime
+from tl_helpers.book import replication
 
 ATTEMPTS = 3
 """How often a cell is tried before it counts as failed."""
@@ -70,6 +74,9 @@ class Study:
         Called with one value for each parameter, by keyword; returns metrics by name. Must be importable by its name.
     version : int
         Raise it when cells mean something else than before: recorded cells of another version are not taken over.
+    cited : mapping of str to sequence, optional
+        The part of the grid that claims rest on, by the parameters that it restricts: only these cells get fresh seeds.
+        ``{}`` is the whole grid; None (the default) that no claim rests on it.
     """
 
     name: str
@@ -77,6 +84,7 @@ class Study:
     grid: Mapping[str, Sequence[Value]]
     cell: Callable[..., Mapping[str, float]]
     version: int = 1
+    cited: Mapping[str, Sequence[Value]] | None = None
 
     def cells(self) -> list[dict[str, Value]]:
         """All combinations, by seed first."""
@@ -91,26 +99,42 @@ class Study:
         raise KeyError(text)
 
 
+def asked_for(study: Study) -> Study | None:
+    """The study as ``TL_SEED_BASE`` asks for it: the whole one, or with fresh seeds the part that claims cite, if any.
+
+    Raises
+    ------
+    ValueError
+        If it cites what is not in its grid.
+    """
+    if not replication.base():
+        return study
+    if study.cited is None:
+        return None
+    for name, values in study.cited.items():
+        if not values or name == "seed" or not set(values) <= set(study.grid.get(name, ())):
+            raise ValueError(f"{study.name} cites {name}={tuple(values)}, which is not in its grid.")
+    within = {
+        name: tuple(v for v in values if v in study.cited.get(name, values)) for name, values in study.grid.items()
+    }
+    return dataclasses.replace(study, grid=within)
+
+
 def load(name: str, *, folder: Path | None = None) -> pd.DataFrame:
     """What was recorded of a study: one row a cell, parameters first, then metrics, then ``seconds``.
+
+    With ``TL_SEED_BASE``: the cells of these seeds that claims cite. What was recorded to make choices (seed 100) stays.
 
     Raises
     ------
     ResultsError
-        If nothing is recorded, or the file is damaged.
+        If nothing is recorded, the file is damaged, or fresh seeds are not recorded to the end.
     """
-    path = (folder or FOLDER) / f"{name}.csv"
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise ResultsError(
-            f"There are no recorded results for {name!r}. The book's own come with it; to make them yourself: "
-            f"make results STUDIES={name}"
-        ) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ResultsError(f"{path.name} is damaged ({error}). {RESTORE}") from None
-    if "seconds" not in frame.columns or frame.empty or frame.drop(columns="seconds").isna().all(axis=None):
-        raise ResultsError(f"{path.name} is damaged: no rows, or no column 'seconds'. {RESTORE}")
+    suffix = _suffix(name, folder)
+    frame = _table(name + suffix, folder)
+    if suffix and (known := _facts(name + suffix, folder))["cells_done"] < known["cells_all"]:
+        done = f"{known['cells_done']} of {known['cells_all']}"
+        raise ResultsError(f"Only {done} cells of {name!r} are recorded with these seeds: {_how(name + suffix)}")
     return frame
 
 
@@ -122,11 +146,46 @@ def facts(name: str, *, folder: Path | None = None) -> dict:
     ResultsError
         If nothing is recorded, or the file is damaged.
     """
-    path = (folder or FOLDER) / f"{name}.json"
+    return _facts(name + _suffix(name, folder), folder)
+
+
+def _suffix(name: str, folder: Path | None) -> str:
+    """What `load` adds to a study's name: nothing for choices, which were made once and for all seeds."""
+    if not replication.suffix():
+        return ""
+    with contextlib.suppress(ResultsError):
+        if min(_facts(name, folder)["grid"].get("seed", (0,))) >= replication.TUNING:
+            return ""
+    return replication.suffix()
+
+
+def _how(file: str) -> str:
+    """The command that records what is missing."""
+    name, _, base = file.partition(".seeds")
+    return f"{f'TL_SEED_BASE={base} ' if base else ''}make results STUDIES={name}"
+
+
+def _table(file: str, folder: Path | None) -> pd.DataFrame:
+    path = (folder or FOLDER) / f"{file}.csv"
+    try:
+        frame = pd.read_csv(path)
+    except FileNotFoundError:
+        raise ResultsError(
+            f"There are no recorded results for {file!r}. The book's own come with it; to make them yourself: {_how(file)}"
+        ) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ResultsError(f"{path.name} is damaged ({error}). {RESTORE}") from None
+    if "seconds" not in frame.columns or frame.empty or frame.drop(columns="seconds").isna().all(axis=None):
+        raise ResultsError(f"{path.name} is damaged: no rows, or no column 'seconds'. {RESTORE}")
+    return frame
+
+
+def _facts(file: str, folder: Path | None) -> dict:
+    path = (folder or FOLDER) / f"{file}.json"
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise ResultsError(f"There are no recorded results for {name!r}: make results STUDIES={name}") from None
+        raise ResultsError(f"There are no recorded results for {file!r}: {_how(file)}") from None
     except ValueError as error:
         raise ResultsError(f"{path.name} is damaged ({error}). {RESTORE}") from None
 
@@ -142,7 +201,7 @@ def recorded(study: Study, *, folder: Path | None = None) -> dict[tuple[Value, .
         If the file does not fit the study's grid.
     """
     try:
-        frame, known = load(study.name, folder=folder), facts(study.name, folder=folder)
+        frame, known = (read(study.name + replication.suffix(), folder) for read in (_table, _facts))
     except ResultsError as error:
         if "no recorded results" in str(error):
             return {}
@@ -174,8 +233,8 @@ def run_study(
 ) -> list[dict[str, Value]]:
     """Run what is missing of a study; returns the cells that failed for good.
 
-    Recorded cells are taken over, not run again. A killed run goes on where it was: start it again. A cell that fails is
-    tried three times; the others go on meanwhile.
+    With ``TL_SEED_BASE``: of those cells that claims cite, see `asked_for`. Recorded cells are taken over, not run again. A
+    killed run goes on where it was: start it again. A cell that fails is tried three times; the others go on meanwhile.
 
     Parameters
     ----------
@@ -200,6 +259,9 @@ def run_study(
         raise ValueError(f"workers={workers}: one process or more.")
     if not study.grid or not all(len(values) for values in study.grid.values()):
         raise ValueError(f"{study.name}: every parameter of the grid needs at least one value.")
+    study = asked_for(study)
+    if study is None:
+        return []
     folder = _writable(folder)
     before = recorded(study, folder=folder)
     url = storage or _default_storage(study)
@@ -269,8 +331,11 @@ def _handle(study: Study, storage: BaseStorage, seed: Value | None) -> optuna.St
     """One Optuna study for each seed, so that a grid that is not finished is balanced."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = {name: list(values) for name, values in study.grid.items() if name != "seed"} or {"seed": [seed]}
+    part = ""
+    if replication.base():  # what is cited may change; what is recorded is taken over from the file
+        part = f"-{hashlib.sha256(repr(space).encode()).hexdigest()[:8]}"
     handle = optuna.create_study(
-        study_name=f"{study.name}-v{study.version}-seed{seed}",
+        study_name=f"{study.name}-v{study.version}-seed{seed}{part}",
         storage=storage,
         sampler=optuna.samplers.GridSampler(space, seed=0),
         load_if_exists=True,
@@ -423,6 +488,7 @@ def _write(study: Study, rows: Mapping[tuple, Mapping[str, float]], folder: Path
     frame = frame[[name for name in frame.columns if name != "seconds"] + ["seconds"]]
     note = {
         "study": study.name,
+        **({"seed_base": replication.base()} if replication.base() else {}),
         "title": study.title,
         "version": study.version,
         "grid": {name: list(values) for name, values in study.grid.items()},
@@ -437,9 +503,10 @@ def _write(study: Study, rows: Mapping[tuple, Mapping[str, float]], folder: Path
         "versions": runtime.versions(),
     }
     text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    name = study.name + replication.suffix()
     for path, content in (
-        (folder / f"{study.name}.csv", text),
-        (folder / f"{study.name}.json", json.dumps(note, indent=1) + "\n"),
+        (folder / f"{name}.csv", text),
+        (folder / f"{name}.json", json.dumps(note, indent=1) + "\n"),
     ):
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         beside.write_text(content)

@@ -3,6 +3,7 @@
 python -m tl_helpers.book.studies freeze_grid --workers 2
 python -m tl_helpers.book.studies freeze_grid --storage postgresql://user@host/studies   # on each machine
 python -m tl_helpers.book.studies freeze_grid --folder mine    # where the book is installed, not checked out
+TL_SEED_BASE=1000 python -m tl_helpers.book.studies freeze_grid    # with fresh seeds, the cells that claims cite
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tl_helpers.book import results
+from tl_helpers.book import replication, results
 from tl_helpers.book.studies.catalogue import STUDIES
 
 
@@ -31,7 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in chosen.names if name not in STUDIES]
     if unknown:
         parser.error(f"no study named {', '.join(unknown)}; there are {', '.join(STUDIES)}")
-    studies = [STUDIES[name] for name in chosen.names or STUDIES]
+    asked = {name: results.asked_for(STUDIES[name]) for name in chosen.names or STUDIES}
+    studies = [study for study in asked.values() if study is not None]
+    for name in chosen.names:
+        if asked[name] is None:
+            print(f"{name}: no claim cites it; it needs no fresh seeds.")
     if chosen.list:
         for study in studies:
             done = len(results.recorded(study, folder=chosen.folder))
@@ -39,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a killed run takes its workers along
-    command = "make results" + (f" STUDIES={','.join(chosen.names)}" if chosen.names else "")
+    command = f"TL_SEED_BASE={replication.base()} " if replication.base() else ""
+    command += "make results" + (f" STUDIES={','.join(chosen.names)}" if chosen.names else "")
     failed = {}
     for study in studies:
         try:

@@ -24,6 +24,7 @@ from tl_helpers.adaptation import (
     negative_entropy,
     reverse_validation,
 )
+from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.data import DomainPair, Samples, Unlabelled, load_task
 from tl_helpers.ledger import Run
@@ -223,7 +224,7 @@ DIGIT_PAIRS = ("mnist5k -> optdigits", "optdigits -> mnist5k")
 CELL_PAIRS = ("mono -> poly", "poly -> mono")
 FURTHER = ("fonts -> mnist5k", "twemoji -> openmoji", "openmoji -> twemoji")
 STRENGTHS = (0.3, 1.0, 3.0)
-SEEDS, MANY_SEEDS = tuple(range(5)), tuple(range(10))
+SEEDS, MANY_SEEDS = seeds(5), seeds(10)
 
 STUDIES = (
     Study(
@@ -231,24 +232,28 @@ STUDIES = (
         "Digits, both ways: without adaptation, statistics only, and with the target's labels",
         {"source_target": DIGIT_PAIRS, "method": WITHOUT, "strength": (0.0,), "seed": SEEDS},
         adaptation_cell,
+        cited={"method": ("source only", "AdaBN")},
     ),
     Study(
         "digits_adaptation",
         "Digits, both ways: adaptation methods x strengths, with label-free scores and the oracle",
         {"source_target": DIGIT_PAIRS, "method": tuple(METHODS), "strength": STRENGTHS, "seed": SEEDS},
         adaptation_cell,
+        cited={},
     ),
     Study(
         "cells_baselines",
         "Solar cells, mono- and polycrystalline, both ways: the same baselines",
         {"source_target": CELL_PAIRS, "method": WITHOUT, "strength": (0.0,), "seed": MANY_SEEDS},
         adaptation_cell,
+        cited={},
     ),
     Study(
         "cells_adaptation",
         "Solar cells, both ways: adaptation methods x strengths",
         {"source_target": CELL_PAIRS, "method": tuple(METHODS), "strength": STRENGTHS, "seed": MANY_SEEDS},
         adaptation_cell,
+        cited={},
     ),
     Study(
         "further_adaptation",

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 from tl_helpers.book import results
+from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.continual import (
     AGEM,
@@ -197,25 +198,29 @@ STUDIES = (
     Study(
         "labels_trick",
         "Split MNIST, class-incremental: strategies whose new classes compete with each other only",
-        {"scenario": ("class",), "strategy": TRICKS, "seed": tuple(range(5))},
+        {"scenario": ("class",), "strategy": TRICKS, "seed": seeds(5)},
         scenario_cell,
+        cited={"strategy": ("naive + trick",)},
     ),
     Study(
         "split_mnist",
         "Split MNIST: all strategies in the three scenarios, at the strengths chosen on validation images",
-        {"scenario": SCENARIOS, "strategy": STRATEGIES, "seed": tuple(range(5))},
+        {"scenario": SCENARIOS, "strategy": STRATEGIES, "seed": seeds(5)},
         scenario_cell,
+        cited={},
     ),
     Study(
         "split_task",
         "Split MNIST, told the task: five more seeds of naive and EWC, as naive scatters widely",
-        {"scenario": ("task",), "strategy": ("naive", "EWC"), "seed": tuple(range(5, 10))},
+        {"scenario": ("task",), "strategy": ("naive", "EWC"), "seed": seeds(10)[5:]},
         scenario_cell,
+        cited={},
     ),
     Study(
         "replay_size",
         "Split MNIST: replay, A-GEM and GDumb with buffers of 10 to 1,000 images",
-        {"scenario": SCENARIOS, "strategy": ("replay", "A-GEM", "GDumb"), "size": SIZES, "seed": (0, 1, 2)},
+        {"scenario": SCENARIOS, "strategy": ("replay", "A-GEM", "GDumb"), "size": SIZES, "seed": seeds(3)},
         buffer_cell,
+        cited={"scenario": ("class",), "strategy": ("replay", "GDumb")},
     ),
 )

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.book.studies import continual
 from tl_helpers.book.studies.adaptation import AFTER, CELLS, FROZEN
@@ -125,7 +126,7 @@ def progressive_cell(width: int, seed: int) -> dict[str, float]:
     return continual.learned("task", Progressive(width), seed, fresh=True).row()
 
 
-SEEDS, CHOICE_SEED = tuple(range(5)), 100
+SEEDS, CHOICE_SEED = seeds(5), 100
 STUDIES = (
     Study(
         "domain_strengths",
@@ -138,23 +139,27 @@ STUDIES = (
         "Solar cells, first mono-, then polycrystalline: all strategies",
         {"stream": ("solar cells",), "strategy": STRATEGIES, "seed": SEEDS},
         domain_cell,
+        cited={},
     ),
     Study(
         "sentiment_stream",
         "Sentiment in film reviews, product reviews, tweets and editorials, one after the other: all strategies",
         {"stream": ("sentiment",), "strategy": STRATEGIES, "seed": SEEDS[:3]},
         domain_cell,
+        cited={},
     ),
     Study(
         "pretrained_streams",
         "Split MNIST with ImageNet's frozen features and class means",
         {"scenario": ("task", "domain", "class"), "strategy": ON_FEATURES, "seed": SEEDS},
         pretrained_cell,
+        cited={},
     ),
     Study(
         "progressive",
         "Progressive networks on task-incremental Split MNIST, wide and narrow columns",
         {"width": (100, 400), "seed": SEEDS},
         progressive_cell,
+        cited={},
     ),
 )

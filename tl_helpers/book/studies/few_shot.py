@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
 from tl_helpers import features, fewshot
+from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.data import MetaTask, Samples, load_meta_task, load_task
 from tl_helpers.fewshot import EpisodeSampler
@@ -226,25 +227,32 @@ STUDIES = (
     Study(
         "glyph_episodes",
         "Characters of unseen scripts: backbones x heads x ways x shots, 600 episodes each",
-        {"backbone": BACKBONES, "head": GLYPH_HEADS, "ways": (5, 20), "shots": SHOTS, "seed": (0, 1, 2)},
+        {"backbone": BACKBONES, "head": GLYPH_HEADS, "ways": (5, 20), "shots": SHOTS, "seed": seeds(3)},
         glyph_cell,
+        cited={
+            "backbone": ("pixels", "ImageNet", "classifier", "prototypical"),
+            "head": ("nearest centroid", "ridge", "refined centroid"),
+        },
     ),
     Study(
         "glyph_fine_tuning",
         "Characters of unseen scripts, 5-way: a plain classifier's network, fine-tuned in each of 3 x 200 episodes",
-        {"shots": SHOTS, "seed": (0, 1, 2)},
+        {"shots": SHOTS, "seed": seeds(3)},
         glyph_fine_tuning_cell,
+        cited={},
     ),
     Study(
         "cloth_few_shot",
         "Cloth with 1 to 20 images a class: heads on frozen ImageNet features against fine-tuning",
-        {"method": CLOTH_METHODS, "shots": CLOTH_SHOTS, "seed": tuple(range(6))},
+        {"method": CLOTH_METHODS, "shots": CLOTH_SHOTS, "seed": seeds(6)},
         cloth_cell,
+        cited={"method": ("logistic regression", FINE_TUNED), "shots": (1, 5, 20)},
     ),
     Study(
         "sentence_few_shot",
         "Sentiment with 8 sentences a class in four domains: a linear probe against SetFit",
-        {"domain": DOMAINS, "method": ("linear probe", "SetFit"), "shots": (8,), "seed": tuple(range(10))},
+        {"domain": DOMAINS, "method": ("linear probe", "SetFit"), "shots": (8,), "seed": seeds(10)},
         sentence_cell,
+        cited={},
     ),
 )

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tl_helpers import features
+from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.data import Samples, Task, load_task
 from tl_helpers.ledger import Run
@@ -100,6 +101,9 @@ STRATEGIES: dict[str, dict] = {
     "discriminative rates, three times higher": {"lr": 3e-3, "layer_decay": 0.7},
 }
 """Changes of one recipe, each alone. `dropout` and `pretrained` are the model's, `l2_sp` is a method's strength."""
+
+CITED = ("one common rate", "discriminative rates", "gradual unfreezing", "frozen statistics", "from scratch")
+"""What chapter 4 claims something about, or compares beside it."""
 
 STRATEGY_EPOCHS = {50: 10, 300: 4}
 
@@ -217,25 +221,29 @@ STUDIES = (
     Study(
         "freeze_grid",
         "Solar cells, 96 px: freeze depth x learning rate x number of labels, Lite0",
-        {"labels": (50, 300, ALL), "depth": tuple(range(10)), "lr": RATES, "seed": (0, 1, 2)},
+        {"labels": (50, 300, ALL), "depth": tuple(range(10)), "lr": RATES, "seed": seeds(3)},
         grid_cell,
+        cited={},
     ),
     Study(
         "strategies",
         "Solar cells, 64 px, few labels: ways to fine-tune, each changed in one respect",
-        {"labels": tuple(STRATEGY_EPOCHS), "strategy": tuple(STRATEGIES), "seed": (0, 1, 2)},
+        {"labels": tuple(STRATEGY_EPOCHS), "strategy": tuple(STRATEGIES), "seed": seeds(3)},
         strategy_cell,
+        cited={"strategy": CITED},
     ),
     Study(
         "published",
         "Solar cells, 224 px, held against published numbers",
-        {"part": ("frozen features", "train", "train + validation"), "seed": (0, 1, 2)},
+        {"part": ("frozen features", "train", "train + validation"), "seed": seeds(3)},
         published_cell,
+        cited={"part": ("frozen features", "train + validation")},
     ),
     Study(
         "textile_grid",
         "Textile defects, 96 px: the second data set, on which the rule for the freeze depth is tested",
-        {"labels": (50, 300), "depth": (0, 3, 6, 7, 8, 9), "lr": (3e-4, 1e-3, 3e-3), "seed": (0, 1, 2)},
+        {"labels": (50, 300), "depth": (0, 3, 6, 7, 8, 9), "lr": (3e-4, 1e-3, 3e-3), "seed": seeds(3)},
         textile_cell,
+        cited={},
     ),
 )

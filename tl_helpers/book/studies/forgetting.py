@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.continual import KeepAnswers, between, drawn_imagenet, together
 from tl_helpers.data import Samples, load_task
@@ -204,30 +205,34 @@ def with_statistics_of(states: dict[str, dict[str, torch.Tensor]], weights: str,
     }
 
 
-SEEDS = tuple(range(3))
+SEEDS = seeds(3)
 STUDIES = (
     Study(
         "forgetting_ways",
         "ImageNet's network learns digits in nine ways: what it learns, and what is left of ImageNet step by step",
         {"way": tuple(WAYS), "seed": SEEDS},
         way_cell,
+        cited={},
     ),
     Study(
         "forgetting_average",
         "Weights between before and after fine-tuning: digits learned, ImageNet kept",
         {"way": ("frozen statistics",), "share": (0.0, 0.3, 0.6, 0.7, 0.8, 0.9, 1.0), "seed": SEEDS},
         average_cell,
+        cited={},
     ),
     Study(
         "forgetting_statistics",
         "Plain fine-tuning: is it the weights that forget, or batch norm's statistics?",
         {"weights": ("after", "before"), "statistics": ("before", "after"), "seed": SEEDS},
         statistics_cell,
+        cited={},
     ),
     Study(
         "forgetting_grid",
         "The stability-plasticity map: freeze depth x rate x mitigation",
         {"depth": DEPTHS, "rate": RATES, "mitigation": MITIGATIONS, "seed": SEEDS[:1]},
         grid_cell,
+        cited={},
     ),
 )

@@ -12,6 +12,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 
 from tl_helpers import keys, store
+from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.data import load_meta_task
 from tl_helpers.fewshot import EpisodeSampler, meta
@@ -28,7 +29,7 @@ CHECKS = (0, 1, 3, 5, 10)
 
 EPISODES, VALIDATION_EPISODES, SOME = 600, 100, 100
 CHUNK = 20
-SHOTS, INNER_STEPS, SEEDS = (1, 5), (1, 5), (0, 1, 2)
+SHOTS, INNER_STEPS, SEEDS = (1, 5), (1, 5), seeds(3)
 RATES = {"MAML": (0.4, 0.01), "first order": (0.4, 0.01), "ANIL": (0.4, 0.01), "Reptile": (0.1, 1.0)}
 """Inner and outer rate by method, chosen on validation classes with another seed than the recorded ones."""
 
@@ -372,17 +373,20 @@ STUDIES = (
         "A start for few-shot glyphs: MAML, first order, ANIL, Reptile, and what their inner loop changes",
         {"method": tuple(RATES), "shots": SHOTS, "inner_steps": INNER_STEPS, "seed": SEEDS},
         meta_glyphs_cell,
+        cited={},
     ),
     Study(
         "meta_rivals",
         "The same network on glyphs without an inner loop: a prototypical network, and a plain classifier's features",
         {"method": RIVALS, "shots": SHOTS, "seed": SEEDS},
         meta_rivals_cell,
+        cited={},
     ),
     Study(
         "meta_sines",
         "Sinusoids from 5 and 10 points: error after 0 to 10 inner steps from starts learned in several ways",
         {"method": (SCRATCH, *SINES), "points": (5, 10), "seed": SEEDS},
         meta_sines_cell,
+        cited={"method": (JOINT, "MAML", "first order", "Reptile", RIDGE), "points": (10,)},
     ),
 )

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tl_helpers import freezing
+from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.book.studies.adaptation import METHODS, train_method, with_statistics
 from tl_helpers.data import DomainPair, Samples, Task, load_task
@@ -27,7 +28,7 @@ SIZE = 32
 """Pixels of all images, in grey, so that one small network fits every task."""
 
 LABELS = (30, 100, 500)
-SEEDS = (0, 1, 2, 3)
+SEEDS = seeds(4)
 SOURCE_STEPS, SOURCE_BATCH = 300, 64
 """Of the training on the source, whatever its size."""
 
@@ -158,17 +159,20 @@ STUDIES = (
         "Every image task as a source for every other, from 30 to 500 labels, against from scratch",
         {"source": (NOTHING, *IMAGES), "target": IMAGES, "labels": LABELS, "seed": SEEDS},
         transfer_cell,
+        cited={"labels": (LABELS[0], LABELS[-1])},
     ),
     Study(
         "transfer_texts",
         "Every text domain as a source for every other, from 30 to 500 labels, against the target's labels alone",
         {"source": (NOTHING, *TEXTS), "target": TEXTS, "labels": LABELS, "seed": SEEDS[:3]},
         transfer_cell,
+        cited={"labels": (LABELS[0], LABELS[-1])},
     ),
     Study(
         "proportions",
         "Sentiment, film reviews to tweets: alignment when the target's classes are in other proportions than the source's",
-        {"method": SKEWED_METHODS, "share": SHARES, "seed": tuple(range(5))},
+        {"method": SKEWED_METHODS, "share": SHARES, "seed": seeds(5)},
         proportions_cell,
+        cited={"share": (SHARES[0], SHARES[-1])},
     ),
 )

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from tl_helpers import features, zeroshot
+from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.data import load_task
 from tl_helpers.models import load_backbone
@@ -34,7 +35,7 @@ VALIDATION = 200
 ARTISTS = ("twemoji", "openmoji")
 METHODS = ("ConSE", "ridge", "ridge, names to images", "ranking", "ridge + CSLS")
 SEEN = (50, 100, 200, 400, 800, 1177)
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = seeds(5)
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Of ridge regression, as multiples of the features' mean squared length."""
@@ -304,11 +305,13 @@ STUDIES = (
         "Emoji without a drawing: size of the images and stage of the network, chosen on validation concepts",
         {"artist": ARTISTS, "size": SIZES, "layer": LAYERS, "seed": SEEDS},
         zero_shot_input_cell,
+        cited={},
     ),
     Study(
         "zero_shot_emoji",
         "200 emoji never seen, by name: methods, artists, and from 50 to all other concepts to learn from",
         {"method": METHODS, "artist": ARTISTS, "seen": SEEN, "seed": SEEDS},
         zero_shot_cell,
+        cited={"seen": (200, SEEN[-1])},
     ),
 )
