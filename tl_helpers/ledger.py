@@ -32,9 +32,8 @@ class Run:
     metrics : dict of str to float
         On the validation samples, for the weights that were kept; empty without validation.
     history : list of dict
-        One record for each epoch: ``epoch``, ``seconds`` (training only, cumulative), ``lr``, ``train_loss`` (with what a method
-        adds), and
-        ``validation_...`` where there is validation.
+        One record for each epoch: ``epoch``, ``seconds`` (training only, cumulative), ``lr``, ``train_loss`` (with what a
+        method adds), and ``validation_...`` where there is validation.
     seconds : float
         Training only, without validation.
     trainable : int
