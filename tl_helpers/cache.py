@@ -189,7 +189,7 @@ def sure_name(what: str, name: Callable[[], T]) -> T | None:
     Parameters
     ----------
     what : str
-        Of the warning, such as "These features".
+        Of the warning, such as "These features are".
     name : callable
     """
     try:
