@@ -74,8 +74,8 @@ class Line:
         self.computed = self.reused = 0
         for stage in list(backbone.stages.values())[:depth]:
             stage.to(runtime.current().device)
-        naming = functools.partial(_line_names, backbone, samples)
-        names = (store.sure_name("Activations at the freeze line are", naming) if keep else None) or []
+        what = "Activations at the freeze line are"
+        names = (store.sure_name(what, lambda: _line_names(backbone, samples)) or []) if keep else []
         self._images = _image_names(samples.inputs) if keep else np.zeros(len(samples), dtype=np.uint64)
         self._files: dict[int, _File] = {}
         for line, name in enumerate(names[: depth + 1]):
