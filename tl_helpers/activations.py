@@ -7,7 +7,6 @@ the nearest shallower line that is. `training.fit` trains suffixes on it; chapte
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import io
 import os
