@@ -199,6 +199,7 @@ def test_a_library_of_another_environment_is_a_library_too(tmp_path, monkeypatch
             code_name(inner.f)
 
 
+@pytest.mark.filterwarnings("default:.*not kept")
 def test_a_network_whose_code_cannot_be_named_is_computed_and_nothing_of_it_is_kept(own_cache):
     """Everything that asks the store: features, activations at the freeze line, predictions, runs, episodes."""
 
@@ -371,11 +372,11 @@ def reached(*roots: object) -> set[str]:
 def test_keys_of_the_package_reach_what_their_numbers_depend_on():
     """The names that hand-kept lists had forgotten, and no furniture."""
     line = reached(activations.run_prefix, activations.views_of)
-    assert {"tl_helpers.models.backbone.table", "tl_helpers.data.views.view"} <= line
+    assert {"tl_helpers.models.backbone.pool_maps", "tl_helpers.data.views.view"} <= line
     run = reached(training.fitting._train, training.fitting.Batches)
     assert line <= run
     assert {"tl_helpers.freezing.freeze", "tl_helpers.training.recipe.rate_at", "tl_helpers.activations.Line"} <= run
-    assert "tl_helpers.models.backbone.table" in reached(features._run)
+    assert "tl_helpers.models.backbone.pool_maps" in reached(features._run)
     episodic = reached(fewshot.networks._train)  # through a public table of functions
     assert {
         "tl_helpers.heads.nearest_centroid",

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from tl_helpers import keys
 from tl_helpers.continual.streams import together
 from tl_helpers.data import Samples
 
@@ -38,6 +39,12 @@ class Buffer:
 
     def __len__(self) -> int:
         return 0 if self.samples is None else len(self.samples)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what is kept, and what would be kept next."""
+        held = None if self.samples is None else self.samples.fingerprint
+        return keys.fingerprint(self.size, self.kind, self.seen, self.random.bit_generator.state, held)
 
     def add(self, samples: Samples) -> None:
         """Let the samples of an experience (column ``experience``) come by, in random order."""
