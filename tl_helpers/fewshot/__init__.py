@@ -12,7 +12,6 @@ from tl_helpers.fewshot.meta import (
     meta_gradient,
     meta_train,
     mlp,
-    sinusoids,
     small_conv,
 )
 from tl_helpers.fewshot.networks import EpisodicRun, fine_tuned, train_episodic, with_turned_classes
@@ -39,7 +38,6 @@ __all__ = [
     "score_with",
     "sentence_encoder",
     "setfit",
-    "sinusoids",
     "small_conv",
     "train_episodic",
     "with_turned_classes",
