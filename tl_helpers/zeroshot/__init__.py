@@ -25,7 +25,6 @@ from tl_helpers.zeroshot.labels import (
     embed_labels,
     embed_texts,
     fill,
-    parse_names,
 )
 from tl_helpers.zeroshot.maps import LinearMap, conse, ranking_loss, ranking_map, ridge_map
 from tl_helpers.zeroshot.scores import (
@@ -83,7 +82,6 @@ __all__ = [
     "inverted_softmax",
     "nearest_text",
     "occurrences",
-    "parse_names",
     "probabilities",
     "probabilities_of",
     "ranking_loss",

@@ -35,7 +35,6 @@ class ZeroShot:
 
     Attributes
     ----------
-    name : str
     embed_samples : callable
         `Samples` of length N to a float array (N, d).
     embed_names : callable
@@ -49,10 +48,7 @@ class ZeroShot:
     def scores(self, samples: Samples, names: Sequence[str], template: str | Sequence[str] = PLAIN) -> np.ndarray:
         """Cosines of samples and names: float64, shape (N, L).
 
-        Raises
-        ------
-        ValueError
-            For names that cannot be labels (see `check_names`), NaN, or spaces that do not fit.
+        A ValueError for names that cannot be labels (see `check_names`), NaN, or spaces that do not fit.
         """
         return cosine(self.embed_samples(samples), self.embed_names(check_names(names), template))
 
@@ -78,11 +74,8 @@ def by_map(
 ) -> ZeroShot:
     """Images by a learned map to names: see `ridge_map`, `ranking_map`.
 
-    Parameters
-    ----------
-    mapping : LinearMap
-    embed : callable
-        `Samples` to the features that the map was trained on, (N, p); by default those of EfficientNet-Lite0 (1,280 wide).
+    `embed` gives the features that the map was trained on, `Samples` to (N, p); by default those of EfficientNet-Lite0
+    (1,280 wide).
     """
 
     def mapped(samples: Samples) -> np.ndarray:
@@ -94,16 +87,8 @@ def by_map(
 def by_clip(source: str | Path = CLIP) -> ZeroShot:
     """CLIP (Radford et al. 2021) from the hub, or from a folder with its files: images and names trained together.
 
-    Parameters
-    ----------
-    source : str or pathlib.Path
-        A name on the hub (needs ``TL_ONLINE=1``), or a local folder with ``config.json``, safetensors weights and the
-        processor's files.
-
-    Raises
-    ------
-    RuntimeError
-        For a name on the hub while offline.
+    The source is a name on the hub (a RuntimeError unless ``TL_ONLINE=1``), or a local folder with ``config.json``,
+    safetensors weights and the processor's files.
     """
     local = Path(source).is_dir()
     if not local:
