@@ -23,19 +23,8 @@ BRIGHTER_BY = (0.05, 0.1, 0.15, 0.2, 0.3)  # of the range from black to white
 def corrupt(samples: Samples, kind: str, severity: int, seed: int = 0) -> Samples:
     """A corrupted copy of the samples; labels stay.
 
-    Parameters
-    ----------
-    samples : Samples
-    kind : {"blur", "noise", "brightness"}
-    severity : int
-        0 (unchanged) to 5.
-    seed : int
-        Of the noise.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind or a severity out of range.
+    By ``blur``, ``noise`` (drawn with `seed`) or ``brightness``, with a severity of 0 (unchanged) to 5. A ValueError
+    for others.
     """
     if kind not in CORRUPTIONS:
         raise ValueError(f"Unknown corruption {kind!r}: use {', '.join(CORRUPTIONS)}.")
