@@ -15,12 +15,7 @@ from tl_helpers import runtime
 class Preprocessing:
     """How the source task fed its images; the target's images go the same way.
 
-    Attributes
-    ----------
-    mean, std : tuple of float
-        Per channel, for pixels scaled to [0, 1].
-    size : int
-        Height and width used in the source task.
+    Mean and standard deviation are per channel, for pixels scaled to [0, 1]; `size` is the height and width.
     """
 
     mean: tuple[float, ...]
@@ -38,15 +33,12 @@ class Backbone(nn.Module):
 
     Parameters
     ----------
-    name : str
     stages : mapping of str to nn.Module
         From input to embedding; each maps (N, C, H, W) to (N, C', H', W').
     dim : int
         Length of the embedding.
-    preprocessing : Preprocessing
     licence, source : str
         Of the weights.
-    pretrained : bool
 
     Attributes
     ----------
@@ -92,12 +84,7 @@ class Backbone(nn.Module):
         """From stored pixels to what the source task fed: uint8 (N, 1 or C, H, W) to float32 (N, C, H, W).
 
         Grey images are repeated over the channels; values are scaled to [0, 1], then normalised with the *source*
-        statistics.
-
-        Raises
-        ------
-        ValueError
-            If the number of channels fits neither, or the pixels are not uint8.
+        statistics. A ValueError for another dtype or number of channels.
         """
         want = self.preprocessing.channels
         if pixels.dtype != torch.uint8:
@@ -131,13 +118,7 @@ class Backbone(nn.Module):
         return outputs
 
     def split(self, depth: int) -> tuple[nn.Sequential, nn.Sequential]:
-        """The stages below and above a freeze line; both share their weights with this backbone.
-
-        Raises
-        ------
-        ValueError
-            If the depth is out of range.
-        """
+        """The stages below and above a freeze line, sharing their weights with this backbone; a ValueError out of range."""
         self.check_depth(depth)
         stages = list(self.stages.values())
         return nn.Sequential(*stages[:depth]), nn.Sequential(*stages[depth:])
@@ -227,17 +208,10 @@ class Pool(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A backbone with a new head: embeddings (N, dim) to logits (N, classes).
+    """A backbone with a new head: embeddings (N, dim) to logits for two classes or more, (N, classes).
 
-    Parameters
-    ----------
-    backbone : Backbone
-    classes : int
-        Two or more.
-    dropout : float
-        In front of the linear layer, in [0, 1).
-    seed : int
-        Of the head's initial weights, independent of the global random state.
+    Dropout, in [0, 1), is in front of the linear layer, whose initial weights come from `seed` alone, independent of
+    the global random state.
     """
 
     def __init__(self, backbone: Backbone, classes: int, *, dropout: float = 0.0, seed: int = 0) -> None:
@@ -277,12 +251,8 @@ def join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """
     if parts[0].ndim == 3:
         along = 1 if parts[0].is_floating_point() else 2
-        longest = max(part.shape[along] for part in parts)
-        room = [longest - part.shape[along] for part in parts]
-        parts = [
-            nn.functional.pad(part, (0, 0, 0, more) if along == 1 else (0, more))
-            for part, more in zip(parts, room, strict=True)
-        ]
+        longest, after = max(part.shape[along] for part in parts), (0, 0) if along == 1 else ()
+        parts = [nn.functional.pad(part, (*after, 0, longest - part.shape[along])) for part in parts]
     return torch.cat(list(parts))
 
 

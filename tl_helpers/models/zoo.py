@@ -29,13 +29,11 @@ def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, 
     name : str
         ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip); ``digit_cnn``
         and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer, which knows
-        *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning); ``conv4`` (smaller
-        still, the network of few-shot learning); or ``timm/NAME`` for any EfficientNet- or ResNet-like model of timm
-        (weights need ``TL_ONLINE=1``).
+        *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning); ``conv4``
+        (smaller still, the network of few-shot learning); or ``timm/NAME`` for any EfficientNet- or ResNet-like model
+        of timm (weights need ``TL_ONLINE=1``).
     pretrained : bool
-        With False: the same architecture with random weights.
-    seed : int
-        Of the random weights.
+        With False: the same architecture with random weights, from `seed`.
 
     Raises
     ------
@@ -64,10 +62,7 @@ def load_imagenet_classifier() -> nn.Module:
 def read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     """A state dict from a ``.pth`` file whose bytes are checked first; nothing but tensors is unpickled.
 
-    Raises
-    ------
-    WeightsError
-        If the file is absent, its checksum differs, or it holds more than tensors.
+    A WeightsError if the file is absent, its checksum differs, or it holds more than tensors.
     """
     raw = checked_bytes(path, sha256)
     try:
