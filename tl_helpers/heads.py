@@ -194,7 +194,7 @@ def _check(support: Tensor, labels: Tensor, query: Tensor) -> None:
         shapes = f"support {tuple(support.shape)} and query {tuple(query.shape)}"
         raise ValueError(f"{shapes}: give two tables with equally many columns.")
     if labels.shape != support.shape[:1]:
-        raise ValueError(f"{len(support)} support samples, but labels of shape {tuple(labels.shape)}.")
+        raise ValueError(f"{len(support)} samples, but labels of shape {tuple(labels.shape)}: give one for each.")
     present = labels.unique().tolist()
     if len(present) < 2:
         raise ValueError("The support holds one class only: there is nothing to tell apart. Give two classes or more.")
