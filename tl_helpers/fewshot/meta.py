@@ -223,7 +223,7 @@ def adapt(
     if part != "all" and not any(name.startswith(f"{part}.") for name in weights):
         raise ValueError(f"This network has no part named {part!r}: use Learner(body, head), or adapt all of it.")
     if part == "head":
-        x, body, weights = _body(model, weights, x), weights, below(weights, "head.")
+        x, body, weights = body_features(model, weights, x), weights, below(weights, "head.")
         weights = adapt(model.head, weights, x, y, steps=steps, rate=rate, order=order)
         return {
             name: weights.get(name.removeprefix("head."), w) if name.startswith("head.") else w
@@ -259,10 +259,8 @@ def meta_gradient(
 
     With :math:`\theta'` the weights after the inner loop on the support, and L the query's loss:
 
-    - ``"MAML"``: :math:`\nabla_\theta L(\theta'(\theta))`, through the inner loop and so of second order (Finn et al.
-    2017);
-    - ``"first order"``: :math:`\nabla_{\theta'} L(\theta')`, as if :math:`\theta'` did not depend on :math:`\theta`
-    (same);
+    - ``"MAML"``: :math:`\nabla_\theta L(\theta'(\theta))`, through the inner loop: of second order (Finn et al. 2017);
+    - ``"first order"``: :math:`\nabla_{\theta'} L(\theta')`, with :math:`\theta'` as if it were no function (same);
     - ``"ANIL"``: as MAML, but only the head moves in the inner loop (Raghu et al. 2020);
     - ``"Reptile"``: :math:`\theta - \theta'`, after an inner loop on all samples of the task (Nichol et al. 2018);
     - ``"ridge"``: through a ridge regression in place of an inner loop (Bertinetto et al. 2019).
@@ -283,7 +281,7 @@ def meta_gradient(
 
     def through(weights: Weights, sx: Tensor, sy: Tensor, qx: Tensor, qy: Tensor) -> Tensor:
         if method == "ridge":
-            features = _body(model, weights, sx), _body(model, weights, qx)
+            features = body_features(model, weights, sx), body_features(model, weights, qx)
             return loss_of(ridge_predict(features[0], sy, features[1], penalty=penalty), qy)
         adapted = adapt(model, weights, sx, sy, part="head" if method == "ANIL" else "all", **inner)
         return loss_of(_call(model, adapted, qx), qy)
@@ -477,16 +475,6 @@ def adapted_outputs(
     return found
 
 
-def ridge_outputs(model: Learner, weights: Weights, batch: EpisodeBatch, *, penalty: float = 0.1) -> Tensor:
-    """Outputs (T, q, outputs) for the queries by ridge regression on the body's features; no inner loop."""
-
-    def one(sx: Tensor, sy: Tensor, qx: Tensor) -> Tensor:
-        return ridge_predict(_body(model, weights, sx), sy, _body(model, weights, qx), penalty=penalty)
-
-    with torch.no_grad():
-        return vmap(one)(batch.support_x, batch.support_y, batch.query_x)
-
-
 def scores_of(outputs: Tensor, query_y: Tensor) -> np.ndarray:
     """Score of each task: accuracy in % for classes, mean squared error for values.
 
@@ -518,7 +506,8 @@ def below(weights: Weights, prefix: str) -> Weights:
     return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
 
 
-def _body(model: Learner, weights: Weights, x: Tensor) -> Tensor:
+def body_features(model: Learner, weights: Weights, x: Tensor) -> Tensor:
+    """What the body makes of inputs (n, ...): (n, D)."""
     return functional_call(model.body, below(weights, "body."), (x,))
 
 

@@ -20,7 +20,7 @@ from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.data import load_meta_task
 from tl_helpers.fewshot import EpisodeSampler, meta
-from tl_helpers.heads import nearest_centroid
+from tl_helpers.heads import nearest_centroid, ridge_predict
 from tl_helpers.similarity import linear_cka
 from tl_helpers.stats import interval
 
@@ -385,6 +385,20 @@ def train_sines(method: str, points: int, seed: int, *, fresh: bool = False) -> 
     return model, meta.MetaRun(found, losses, seconds)
 
 
+def ridge_outputs(
+    model: meta.Learner, weights: meta.Weights, batch: meta.EpisodeBatch, *, penalty: float = 0.1
+) -> torch.Tensor:
+    """Outputs (T, q, outputs) for the queries by ridge regression on the body's features; no inner loop."""
+
+    def one(sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor) -> torch.Tensor:
+        return ridge_predict(
+            meta.body_features(model, weights, sx), sy, meta.body_features(model, weights, qx), penalty=penalty
+        )
+
+    with torch.no_grad():
+        return vmap(one)(batch.support_x, batch.support_y, batch.query_x)
+
+
 def sine_errors(
     model: meta.Learner,
     weights: meta.Weights,
@@ -395,7 +409,7 @@ def sine_errors(
 ) -> np.ndarray:
     """Mean squared error of each curve after some inner steps, shape (len(steps), T). Ridge has none: all are the same."""
     if method == RIDGE:
-        errors = meta.scores_of(meta.ridge_outputs(model, weights, curves), curves.query_y)
+        errors = meta.scores_of(ridge_outputs(model, weights, curves), curves.query_y)
         return np.repeat(errors[None], len(steps), axis=0)
     part = part_of(method)
     outputs = meta.adapted_outputs(model, weights, curves, steps=steps, rate=rate, part=part)

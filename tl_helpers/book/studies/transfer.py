@@ -16,9 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from tl_helpers import freezing
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
+from tl_helpers.book.studies import with_adapter
 from tl_helpers.book.studies.adaptation import METHODS, train_method, with_statistics
 from tl_helpers.data import DomainPair, Samples, Task, load_task
-from tl_helpers.models import Backbone, Classifier, load_backbone, with_adapter
+from tl_helpers.models import Backbone, Classifier, load_backbone
 from tl_helpers.training import Recipe, embed, evaluate, fit, predict
 
 NOTHING = "nothing"
