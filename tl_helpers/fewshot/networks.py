@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from dataclasses import dataclass
 
@@ -90,14 +91,8 @@ def train_episodic(
             runtime.current().device.type, keys.code_name(_train, EpisodeSampler),
         ),
     )  # fmt: skip
-    runs = store.shared("runs")
-    entry = None if fresh or key is None else runs.recall(key)
-    if entry is None:
-        found = _train(backbone, train, validation, sampler, kind, episodes, lr, checkpoints)
-        if key is not None:
-            runs.put(key, found)
-    else:
-        found = entry.tensors
+    make = functools.partial(_train, backbone, train, validation, sampler, kind, episodes, lr, checkpoints)
+    found = make() if fresh else store.shared("runs").compute(key, make)
     facts = {name: found.pop(name) for name in ("losses", "validation", "seconds")}
     backbone.load_state_dict(found)
     return EpisodicRun(

@@ -16,9 +16,9 @@ from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from tl_helpers import features, runtime
 from tl_helpers.data import Samples
-from tl_helpers.models import load_backbone, load_imagenet_classifier
+from tl_helpers.models import load_imagenet_classifier
 from tl_helpers.training.scoring import softmax
-from tl_helpers.zeroshot.labels import PLAIN, check_names, embed_labels, embed_texts, fill
+from tl_helpers.zeroshot.labels import PLAIN, check_names, embed_labels, embed_texts, fill, remembered_backbone
 from tl_helpers.zeroshot.maps import LinearMap, conse
 from tl_helpers.zeroshot.scores import cosine
 
@@ -79,7 +79,9 @@ def by_map(
     """
 
     def mapped(samples: Samples) -> np.ndarray:
-        return mapping(features.extract(_lite0(), samples) if embed is None else embed(samples))
+        return mapping(
+            features.extract(remembered_backbone("efficientnet_lite0"), samples) if embed is None else embed(samples)
+        )
 
     return ZeroShot(name, mapped, embed_labels)
 
@@ -133,7 +135,7 @@ def from_clip(model: Any, processor: Any) -> ZeroShot:
 
 def imagenet_probabilities(samples: Samples) -> np.ndarray:
     """What the ImageNet classifier answers, from the cached features: float64, shape (N, 1000)."""
-    return probabilities_of(features.extract(_lite0(), samples))
+    return probabilities_of(features.extract(remembered_backbone("efficientnet_lite0"), samples))
 
 
 def probabilities_of(x: np.ndarray) -> np.ndarray:
@@ -148,11 +150,6 @@ def probabilities_of(x: np.ndarray) -> np.ndarray:
 def imagenet_labels(template: str = PLAIN) -> np.ndarray:
     """Embeddings of the names of the ImageNet classes: float32, shape (1000, 384), of length 1."""
     return embed_texts(fill(template, IMAGENET_NAMES))
-
-
-@functools.lru_cache(maxsize=1)
-def _lite0() -> Any:
-    return load_backbone("efficientnet_lite0")
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,6 +14,8 @@ from tl_helpers.data import Samples
 from tl_helpers.data.text import encode_texts
 from tl_helpers.models import Backbone, load_backbone
 
+remembered_backbone = functools.cache(load_backbone)
+
 PLAIN = "{}"
 """The template that leaves a name as it is."""
 
@@ -73,7 +75,7 @@ def embed_texts(texts: Sequence[str], *, normalise: bool = True, encoder: Backbo
         rows=np.arange(len(texts)),
         modality="text",
     )
-    found = features.extract(encoder or _minilm(), samples)
+    found = features.extract(encoder or remembered_backbone("minilm"), samples)
     return functional.normalize(torch.from_numpy(found), dim=1).numpy() if normalise else found
 
 
@@ -109,8 +111,3 @@ def check_embeddings(x: np.ndarray, labels: np.ndarray | None = None, what: str 
             f"{what} are {x.shape[1]} wide, label embeddings {labels.shape[1]}: they are from different spaces. Map one "
             "into the other first (ridge_map, ranking_map), or use one encoder for both."
         )
-
-
-@functools.lru_cache(maxsize=1)
-def _minilm() -> Backbone:
-    return load_backbone("minilm")
