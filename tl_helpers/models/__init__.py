@@ -5,16 +5,3 @@ from tl_helpers.models.cost import count_multiply_adds
 from tl_helpers.models.text import TextBackbone, Tokenisation
 from tl_helpers.models.weights import WeightsError
 from tl_helpers.models.zoo import PACKAGED, load_backbone, load_imagenet_classifier
-
-__all__ = [
-    "PACKAGED",
-    "Backbone",
-    "Classifier",
-    "Preprocessing",
-    "TextBackbone",
-    "Tokenisation",
-    "WeightsError",
-    "count_multiply_adds",
-    "load_backbone",
-    "load_imagenet_classifier",
-]
