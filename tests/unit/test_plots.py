@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tl_helpers import plots
+from tl_helpers.book import chapter
 from tl_helpers.training import calibration_error
 
 mpl.use("agg")
@@ -20,7 +21,7 @@ import matplotlib.pyplot as plt  # the backend comes first
 @pytest.fixture(autouse=True)
 def close_figures():
     with mpl.rc_context():
-        plots.use_style()
+        chapter.use_style()
         yield
     plt.close("all")
 
