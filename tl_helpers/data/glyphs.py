@@ -182,7 +182,7 @@ def faces(script: Script) -> Iterator[ImageFont.FreeTypeFont]:
     for name in script.fonts:
         file = font_file(name)
         for weight in WEIGHTS if _table(file)[1] else (None,):
-            font = _font(file)
+            font = read_font(file, ImageFont.Layout.BASIC)
             if weight:
                 axes = font.get_variation_axes()
                 font.set_variation_by_axes([weight if axis["name"] == b"Weight" else axis["default"] for axis in axes])
@@ -245,9 +245,10 @@ def _framed(sheet: Image.Image) -> np.ndarray:
     return np.asarray(frame)
 
 
-def _font(file: Path) -> ImageFont.FreeTypeFont:
+def read_font(file: Path, engine: ImageFont.Layout | None = None) -> ImageFont.FreeTypeFont:
+    """A font at 96 points, laid out by Pillow's usual engine or another one."""
     try:
-        return ImageFont.truetype(str(file), 96, layout_engine=ImageFont.Layout.BASIC)
+        return ImageFont.truetype(str(file), 96, layout_engine=engine)
     except OSError as error:
         raise TaskError(f"Font {file.name} cannot be read ({error}). Install its package again.") from None
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-from PIL import Image, ImageFont
+from PIL import Image
 
 from tl_helpers import runtime
 from tl_helpers.data import emoji, sentiment
 from tl_helpers.data.errors import TaskError
-from tl_helpers.data.glyphs import print_of
+from tl_helpers.data.glyphs import print_of, read_font
 from tl_helpers.data.splits import split_rows
 from tl_helpers.data.task import Task, task_from_dataset
 
@@ -172,10 +172,7 @@ def _fonts(seed: int, split: str) -> Task:
     random = np.random.default_rng(0)  # the prints are the data set: the same whatever the split
     images, labels, groups = [], [], []
     for face in FACES:
-        try:
-            font = ImageFont.truetype(str(home / f"{face}.ttf"), 96)
-        except OSError as error:
-            raise TaskError(f"Font {face} of matplotlib cannot be read ({error}). Install matplotlib again.") from None
+        font = read_font(home / f"{face}.ttf")
         for digit in range(10):
             for _ in range(PRINTS):
                 images.append(print_of(str(digit), font, random))

@@ -53,9 +53,9 @@ class Backbone(nn.Module):
         stages: Mapping[str, nn.Module],
         dim: int,
         preprocessing: Preprocessing,
-        licence: str,
-        source: str,
-        pretrained: bool,
+        licence: str = "MIT",
+        source: str = "random weights",
+        pretrained: bool = False,
     ) -> None:
         super().__init__()
         self.name = name

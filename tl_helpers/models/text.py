@@ -7,7 +7,6 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import tokenizers
 import torch
@@ -114,12 +113,7 @@ def _network(seed: int) -> nn.Module:
 @functools.lru_cache(maxsize=1)
 def _pretrained() -> nn.Module:
     network = _network(seed=0)
-    file = minilm_folder() / "model.safetensors"
-    raw = checked_bytes(file, MINILM_SHA256)
-    try:
-        weights = safetensors.torch.load(raw)
-    except safetensors.SafetensorError as error:
-        raise WeightsError(f"Weight file {file.name} is no safetensors file ({error}).") from None
+    weights = safetensors.torch.load(checked_bytes(minilm_folder() / "model.safetensors", MINILM_SHA256))
     own = network.state_dict()
     missing = [name for name in own if name not in weights]
     if missing:

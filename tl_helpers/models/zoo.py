@@ -120,15 +120,8 @@ def _digit_network(name: str, pretrained: bool, seed: int) -> Backbone:
         raise ValueError(f"{name} has no pre-trained weights: pass pretrained=False and train it on a source task.")
     with runtime.RandomNumbers(seed):
         stages, dim = _digit_stages(name)
-    return Backbone(
-        name=name,
-        stages=stages,
-        dim=dim,
-        preprocessing=Preprocessing(mean=(0.1307,), std=(0.3081,), size=28),
-        licence="MIT",
-        source="random weights",
-        pretrained=False,
-    ).to(memory_format=torch.channels_last)
+    preprocessing = Preprocessing(mean=(0.1307,), std=(0.3081,), size=28)
+    return Backbone(name, stages, dim, preprocessing).to(memory_format=torch.channels_last)
 
 
 def _digit_stages(name: str) -> tuple[dict[str, nn.Module], int]:
