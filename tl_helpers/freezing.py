@@ -75,8 +75,7 @@ def assert_frozen(model: Classifier, before: Snapshot) -> None:
         )
     if moved:
         raise FreezeViolation(
-            f"{len(moved)} frozen tensors changed (first: {moved[0]}). Were they handed to the optimiser, or unfrozen "
-            "after the snapshot?"
+            f"{len(moved)} frozen tensors changed, first {moved[0]}: were they given to the optimiser?"
         )
     parts = {f"backbone.stages.{name}.": f"stage {name}" for name in stages[before.depth :]} | {"head.": "the head"}
     trainable = {name for name, _ in model.named_parameters()}
