@@ -178,7 +178,9 @@ def run_prefix(backbone: Backbone, x: torch.Tensor, start: int, stop: int) -> to
     with torch.no_grad(), here.autocast():
         for stage in list(backbone.stages.values())[start:stop]:
             if stage.training:
-                raise RuntimeError("A frozen stage is in training mode: freeze(model, depth) comes first.")
+                raise RuntimeError(
+                    "A stage below the freeze line is in training mode: freeze(model, depth) comes first."
+                )
             x = stage(x)
         if stop == backbone.depth:
             x = pool_maps(x.float())

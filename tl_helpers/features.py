@@ -29,7 +29,7 @@ def extract(backbone: Backbone, samples: Samples, *, pooling: str = "avg") -> np
 def extract_stages(
     backbone: Backbone, samples: Samples, *, stages: Sequence[str] | None = None, pooling: str = "avg"
 ) -> dict[str, np.ndarray]:
-    """Pooled features after stages (all by default), from one pass: float32 (N, channels of the stage), by name.
+    """Pooled features after several stages (all by default), from one pass: float32 (N, channels of the stage), by name.
 
     A ValueError for an unknown stage or pooling, or no samples.
     """

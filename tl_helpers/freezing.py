@@ -75,7 +75,8 @@ def assert_frozen(model: Classifier, before: Snapshot) -> None:
         )
     if moved:
         raise FreezeViolation(
-            f"{len(moved)} frozen tensors changed, first {moved[0]}: were they given to the optimiser?"
+            f"{len(moved)} frozen tensors changed (first: {moved[0]}). Were they handed to the optimiser, or unfrozen "
+            "after the snapshot?"
         )
     parts = {f"backbone.stages.{name}.": f"stage {name}" for name in stages[before.depth :]} | {"head.": "the head"}
     trainable = {name for name, _ in model.named_parameters()}

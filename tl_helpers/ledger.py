@@ -131,7 +131,7 @@ class Ledger:
 
 @dataclass
 class Session:
-    """What this process has done since `started`, a ``time.perf_counter`` value, for its report.
+    """What this process has done since `started`, a ``time.perf_counter`` value: so that a chapter can report on itself.
 
     `before` are the cache counts at that time, `saved_seconds` the training time that stored runs spared.
     """

@@ -144,8 +144,8 @@ def words(column: Any, unit: str | None = None) -> str:
     """A column's name as people say it, with its unit: ``validation.auc`` -> ``validation AUC (%)``.
 
     For headers of tables and labels of axes; also ``frame.rename(columns=plots.words)``. A name with a space in it was
-    written for people and keeps its words; numbers are written as `number` writes them. ``test.`` is left out: a result
-    is the test's unless it says otherwise. The unit is what `unit_of` knows, or the one given; "" is none.
+    written for people and keeps its words; numbers are written as `number` writes them. ``test.`` is left out: a result is
+    the test's unless it says otherwise. The unit is what `unit_of` knows, or the one given; "" is none.
     """
     if not isinstance(column, str):
         return number(column)
@@ -196,9 +196,8 @@ def learning_curves(
 ) -> Axes:
     """Mean of `y` over `x`, one line per `series`, a band for the standard deviation, each run a faint dot.
 
-    Values are drawn as they are; with the unit "%" they have to be in percent. References are values in the unit shown,
-    by name, drawn as dashed lines (majority class, published numbers). A ValueError for an empty frame or a missing
-    column.
+    Values are drawn as they are; with the unit "%" they have to be in percent. References are values in the unit shown, by
+    name, drawn as dashed lines (majority class, published numbers). A ValueError for an empty frame or a missing column.
     """
     need(frame, x, y, series)
     need_percent(frame[y], unit, y)
@@ -325,8 +324,7 @@ def bars(
 def history(runs: Any, *, title: str | None = None) -> np.ndarray:
     """Loss and accuracy per epoch, training (dashed) against validation (solid).
 
-    Takes one `tl_helpers.ledger.Run` or a list of them; returns an array of Axes, one per metric that any of them
-    recorded.
+    Takes one `tl_helpers.ledger.Run` or a list of them; returns an array of Axes, one per metric that any of them recorded.
     """
     runs = [runs] if hasattr(runs, "history") else list(runs)
     frames = {_run_name(run, len(runs)): pd.DataFrame(run.history) for run in runs}
@@ -395,9 +393,9 @@ def heat_map(
 ) -> AxesImage:
     """A table of numbers as coloured cells, the first row on top; the image is returned, for a colour bar.
 
-    Cells that are not finite stay empty. `texts` are what stands in the cells: a format for their numbers (``".0f"``),
-    or the texts themselves; black or white, whichever contrasts more with the cell. `limits` are the values at the two
-    ends of the colours, by default the smallest and largest of the table.
+    Cells that are not finite stay empty. `texts` are what stands in the cells: a format for their numbers (``".0f"``), or
+    the texts themselves; black or white, whichever contrasts more with the cell. `limits` are the values at the two ends of
+    the colours, by default the smallest and largest of the table.
     """
     values = table.to_numpy(dtype=float)
     ax = _new_axes(ax)
@@ -426,9 +424,9 @@ def ink_on(colour: Any) -> str:
 def reliability(labels: Any, probabilities: Any) -> Axes:
     """Calibration diagram: accuracy among the samples of similar confidence, against that confidence, in 15 equal bins.
 
-    From labels, (N,) integers, and probabilities, (N, classes), or (N,) of class 1 in a two-class task. The title names
-    the expected calibration error (Guo et al. 2017): the mean gap, weighted by the samples in each bin. It is what
-    tables name ``calibration_error``.
+    From labels, (N,) integers, and probabilities, (N, classes), or (N,) of class 1 in a two-class task. The title names the
+    expected calibration error (Guo et al. 2017): the mean gap, weighted by the samples in each bin. It is what tables name
+    ``calibration_error``.
     """
     labels, probabilities = np.asarray(labels).ravel(), np.asarray(probabilities, dtype=float)
     if probabilities.ndim == 1:
@@ -483,7 +481,7 @@ def feature_maps(activations: Any, *, most: int = 16, title: str = "") -> np.nda
 
 
 def filters(weights: Any, *, columns: int = 8) -> np.ndarray:
-    """The first 32 filters (out, in, h, w) as pictures: colours when `in` is 3, else the mean over `in`; grey is 0."""
+    """The first 32 filters (out, in, h, w) as pictures: in colour when `in` is 3, else the mean over `in`; grey is 0."""
     weights = _array(weights).astype(float)
     weights = weights[:32]
     reach = np.maximum(np.abs(weights).max(axis=(1, 2, 3), keepdims=True), 1e-12)

@@ -10,7 +10,7 @@ from tl_helpers.models import Backbone
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
-    r"""Linear centred kernel alignment (Kornblith et al. 2019): 1 for equal up to rotation and scale, down to 0.
+    r"""Linear centred kernel alignment (Kornblith et al. 2019), from 0 to 1: 1 for features equal up to rotation and scale.
 
     .. math:: \frac{\lVert Y^\top X \rVert_F^2}{\lVert X^\top X \rVert_F \, \lVert Y^\top Y \rVert_F}
 
@@ -31,7 +31,7 @@ def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def stage_similarity(one: Backbone, other: Backbone, samples: Samples) -> dict[str, float]:
-    """Linear CKA of two networks after each stage they share, on spatially averaged features, by name.
+    """Linear CKA of two networks after each stage they share, on spatially averaged features: by stage name, input first.
 
     A ValueError if the networks have no stage name in common.
     """

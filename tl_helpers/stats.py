@@ -13,7 +13,7 @@ from scipy import stats
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean, low and high end of the Student-t interval over seeds; a ValueError for fewer than two values, or NaN."""
+    """Mean and Student-t confidence interval over seeds: mean, low, high. A ValueError for fewer than two values, or NaN."""
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"An interval needs two seeds or more; got {values.size}.")

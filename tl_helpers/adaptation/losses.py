@@ -90,6 +90,8 @@ def entropy(probabilities: Tensor) -> Tensor:
 
 def _check(source: Tensor, target: Tensor) -> None:
     if source.ndim != 2 or target.ndim != 2 or source.shape[1] != target.shape[1]:
-        raise ValueError(f"features need the same d: got {tuple(source.shape)} and {tuple(target.shape)}.")
+        raise ValueError(
+            f"features must be (N, d) and (M, d) with the same d; got {tuple(source.shape)} and {tuple(target.shape)}."
+        )
     if min(len(source), len(target)) < 2:
         raise ValueError("alignment needs two samples or more of each domain in a batch: raise the batch size.")

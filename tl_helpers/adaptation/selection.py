@@ -37,7 +37,7 @@ def mutual_information(probabilities: np.ndarray) -> float:
 
 
 def importance_weights(source: np.ndarray, target: np.ndarray, *, most: float = 20.0) -> np.ndarray:
-    """How much likelier each source sample is in the target, p_target(x) / p_source(x), by a domain classifier: (N,).
+    """How much more likely each source sample is in the target, p_target(x) / p_source(x), from a domain classifier: (N,).
 
     Bickel et al. (2007), "Discriminative learning for differing training and test distributions"; scaled to mean 1.
     Features are float, shapes (N, d) and (M, d). Weights are cut off at `most`, so that one sample cannot decide.

@@ -101,7 +101,7 @@ def label_shift(source_labels: np.ndarray, oracle_target_labels: np.ndarray) -> 
 
 
 def estimate_proportions(held_out_labels: np.ndarray, held_out_said: np.ndarray, target_said: np.ndarray) -> np.ndarray:
-    """Class proportions of the target without its labels, from a source classifier's confusions: float (classes,).
+    """Class proportions of the target without its labels, from a source classifier's confusions: float (classes,), sum 1.
 
     Black box shift estimation (Lipton et al. 2018): if only the proportions differ, what the classifier says on the
     target is its confusion matrix times the target's proportions. Solved by least squares, clipped at 0, normalised.

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def average_accuracy(matrix: np.ndarray) -> float:
-    """Mean accuracy after the last experience (Lopez-Paz and Ranzato 2017, ACC): the mean of the last row, in %."""
+    """Mean accuracy on all experiences after the last (Lopez-Paz and Ranzato 2017, ACC): the mean of the last row, in %."""
     return float(_checked(matrix)[-1].mean())
 
 

@@ -196,7 +196,9 @@ def run_stream(
     if metric not in ("accuracy", "balanced_accuracy"):
         raise ValueError(f"metric={metric!r}: use accuracy or balanced_accuracy.")
     if recipe.unfreeze != "at_once":
-        raise ValueError(f"unfreeze={recipe.unfreeze!r}: strategies hold on to weights above one fixed freeze line.")
+        raise ValueError(
+            f"unfreeze={recipe.unfreeze!r}: strategies hold on to the weights above one fixed freeze line."
+        )
     strategy.before_stream(stream, make_model, seed)
     model = make_model(seed)
     outputs = model.head[-1].out_features

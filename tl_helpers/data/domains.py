@@ -86,7 +86,10 @@ class DomainPair:
 
     def __init__(self, source: Task, target: Task, size: int | None = None) -> None:
         if source.classes != target.classes:
-            raise TaskError(f"{source.name} and {target.name} have other classes: use the same ones in the same order.")
+            raise TaskError(
+                f"{source.name} and {target.name} have other classes ({', '.join(source.classes)} and "
+                f"{', '.join(target.classes)}): adaptation needs the same ones in the same order."
+            )
         if source.name == target.name:
             raise TaskError(f"source and target are both {source.name}: there is nothing to adapt to.")
         self._source, self._target, self.size = source, target, size

@@ -100,7 +100,9 @@ def _download() -> bytes:
             )
         raw = found[0].read_bytes()
     if _digest(raw) != SHA256:
-        raise TaskError(f"{found[0].name} is not the expected file (SHA-256 {_digest(raw)[:12]}...): not used.")
+        raise TaskError(
+            f"{found[0].name} is not the expected file (SHA-256 {_digest(raw)[:12]}...), so it is not used."
+        )
     return raw
 
 

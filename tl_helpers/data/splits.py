@@ -83,7 +83,9 @@ def nested_subset(labels: Sequence[int] | np.ndarray, n: int, seed: int = 0) -> 
     labels = np.asarray(labels)
     classes = np.unique(labels)
     if not len(classes) <= n <= len(labels):
-        raise ValueError(f"n={n}: use {len(classes)} (one for each class) to {len(labels)} (all that there are).")
+        raise ValueError(
+            f"n={n} labelled samples: use {len(classes)} (one for each class) to {len(labels)} (all that there are)."
+        )
     rng = np.random.default_rng(seed)
     key = np.empty(len(labels))
     for this in classes:

@@ -148,7 +148,10 @@ class Task:
             for split in SPLITS:
                 for value in set(self.splits[split][column]):
                     if value in seen:
-                        raise TaskError(f"{self.name}: {column} {value!r} is in {seen[value]} and in {split}: leakage.")
+                        raise TaskError(
+                            f"{self.name}: {column} {value!r} is in {seen[value]} and in {split}. That is leakage: "
+                            "put all of it into one split."
+                        )
                     seen[value] = split
         for split in SPLITS:
             labels = np.asarray(self.splits[split]["label"])
@@ -168,7 +171,7 @@ class Task:
             raise TaskError(f"{self.name}: no training sample of class {', '.join(empty)}. Add some or drop the class.")
 
     def samples(self, split: str, size: int | None = None) -> Samples:
-        """One split, ``train``, ``validation`` or ``test``, decoded to pixels, once per machine.
+        """One split, ``train``, ``validation`` or ``test``, decoded to pixels: once per machine, then read from the disk.
 
         `size` is the height and width after resizing (antialiased bilinear, aspect ratio not kept); None keeps the
         native size, which must then be the same for all images. An UnreadableImageError names a file that is no image.
@@ -332,7 +335,9 @@ def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: 
             with Image.open(io.BytesIO(raw)) as image:
                 pixels = np.array(image if image.mode in ("L", "RGB") else _to_8_bit(image))
         except (OSError, SyntaxError, ValueError) as error:
-            raise UnreadableImageError(f"{name} is no image ({error}). Repair or remove it.") from None
+            raise UnreadableImageError(
+                f"{name} cannot be read as an image ({error}). Repair it, or remove it from the folder."
+            ) from None
         if 2 * margin >= min(pixels.shape[:2]):
             raise TaskError(f"{name}: a margin of {margin} leaves nothing of {pixels.shape[0]} x {pixels.shape[1]}.")
         images.append(pixels[margin : pixels.shape[0] - margin, margin : pixels.shape[1] - margin])

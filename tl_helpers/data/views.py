@@ -18,7 +18,10 @@ def view(images: torch.Tensor, number: int) -> torch.Tensor:
     if not 0 <= number < VIEWS:
         raise ValueError(f"view {number}: there are {VIEWS}, numbered 0 to {VIEWS - 1}.")
     if number % 2 and images.shape[-1] != images.shape[-2]:
-        raise ValueError(f"A quarter turn needs square images, not {tuple(images.shape[-2:])}: resize them.")
+        raise ValueError(
+            f"A quarter turn needs square images; these are {images.shape[-2]} x {images.shape[-1]}. "
+            "Resize them: task.samples(split, size=96)."
+        )
     turned = torch.rot90(images, number % 4, (2, 3))
     return turned.flip(3) if number >= 4 else turned
 

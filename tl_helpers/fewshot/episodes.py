@@ -98,7 +98,7 @@ class EpisodeScore:
 
 
 def score_episodes(head: Head, features: np.ndarray, sampler: EpisodeSampler, *, count: int = 600) -> EpisodeScore:
-    """How often a head (see `tl_helpers.heads.Head`) is right on the queries of many episodes of a data set.
+    """How often a head (see `tl_helpers.heads.Head`) is right on the queries of many episodes of one data set's features.
 
     Features are float, shape (N, D), of the samples that the sampler's labels belong to; the head gets them in float64.
     Give two episodes or more; the field reports 600 or more.

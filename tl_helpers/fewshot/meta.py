@@ -104,7 +104,10 @@ def weights_of(model: nn.Module) -> Weights:
     Those would be changed behind the back of `torch.func`.
     """
     if any(getattr(module, "running_mean", None) is not None for module in model.modules()):
-        raise ValueError("This network keeps running averages: use track_running_stats=False, or group normalisation.")
+        raise ValueError(
+            "This network keeps running averages (batch normalisation), which a functional call cannot update. "
+            "Use track_running_stats=False, or group normalisation."
+        )
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 

@@ -153,7 +153,7 @@ def _validate(backbone: Backbone, samples: Samples, kind: str) -> float:
 def fine_tuned(
     backbone: Backbone, samples: Samples, episode: Episode, *, steps: int = 10, lr: float = 1e-3
 ) -> np.ndarray:
-    """Scores of the queries, float32 (n * q, n), by a copy of the backbone and a linear head fine-tuned on the support.
+    """Fine-tune a copy of the backbone and a linear head on an episode's support; scores of its queries, float32 (n * q, n).
 
     The head starts as the nearest centroid, which is linear too (Triantafillou et al. 2020), so no step is spent on
     finding what the class means say; 0 steps leave it there. Adam on the whole support at once, all layers at one rate;

@@ -116,7 +116,7 @@ class Backbone(nn.Module):
         return outputs
 
     def split(self, depth: int) -> tuple[nn.Sequential, nn.Sequential]:
-        """The stages below and above a freeze line, sharing its weights; a ValueError out of range."""
+        """The stages below and above a freeze line, sharing their weights with this backbone; a ValueError out of range."""
         self.check_depth(depth)
         stages = list(self.stages.values())
         return nn.Sequential(*stages[:depth]), nn.Sequential(*stages[depth:])

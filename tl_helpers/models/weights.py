@@ -15,7 +15,9 @@ def checked_bytes(path: Path, sha256: str) -> bytes:
     try:
         raw = Path(path).read_bytes()
     except OSError as error:
-        raise WeightsError(f"Weight file {path}: {error.strerror}. Install its package again.") from None
+        raise WeightsError(
+            f"Weight file {path} cannot be read ({error.strerror}). Install its package again."
+        ) from None
     found = hashlib.sha256(raw).hexdigest()
     if found != sha256:
         raise WeightsError(

@@ -46,7 +46,9 @@ def check_split(seen: Sequence[str], unseen: Sequence[str]) -> None:
     """Raise a ValueError where a name is seen *and* unseen: then nothing would be zero-shot about it."""
     both = sorted({name.casefold() for name in seen} & {name.casefold() for name in unseen})
     if both:
-        raise ValueError(f"labels both seen and unseen: {', '.join(both[:3])} ({len(both)} in all).")
+        raise ValueError(
+            f"labels both seen and unseen: {', '.join(both[:3])} ({len(both)} in all). Train on the others."
+        )
 
 
 def fill(template: str, names: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from tl_helpers.zeroshot.labels import check_embeddings
 
 
 def cosine(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cosines of samples (N, d) and labels (L, d): float64 (N, L); a ValueError for NaN, or widths that differ."""
+    """Cosines of samples (N, d) and labels (L, d): float64, shape (N, L); a ValueError for NaN, or widths that differ."""
     check_embeddings(x, labels)
     return cosines(*(torch.from_numpy(np.array(part, dtype=float)) for part in (x, labels))).numpy()
 
@@ -63,7 +63,7 @@ def hubness(similarities: np.ndarray, k: int = 1) -> float:
 
 
 def inverted_softmax(similarities: np.ndarray, bank: np.ndarray | None = None, *, beta: float = 10.0) -> np.ndarray:
-    r"""How probable a label finds a sample, not the other way (Smith et al. 2017, equation 3): logarithms, (N, L).
+    r"""How probable a label finds a sample, rather than the other way (Smith et al. 2017, equation 3): logarithms, (N, L).
 
     .. math:: \frac{e^{\beta s_{ij}}}{\sum_n e^{\beta s_{nj}}}
 
@@ -80,7 +80,7 @@ def inverted_softmax(similarities: np.ndarray, bank: np.ndarray | None = None, *
 
 
 def csls(similarities: np.ndarray, bank: np.ndarray | None = None, *, k: int = 10) -> np.ndarray:
-    """Cross-domain similarity local scaling (Conneau et al. 2018), equation 3: 2 s - r(sample) - r(label), (N, L).
+    """Cross-domain similarity local scaling (Conneau et al. 2018), equation 3: 2 s - r(sample) - r(label), shape (N, L).
 
     r is the mean similarity, a cosine, to the k nearest on the other side; for the neighbours of labels in the `bank`,
     as in `inverted_softmax`.
@@ -120,7 +120,7 @@ def harmonic_mean(seen: float, unseen: float) -> float:
 
 
 def stacked(similarities: np.ndarray, seen: np.ndarray, gamma: float) -> np.ndarray:
-    """Calibrated stacking (Chao et al. 2016), equation 3: `gamma` is taken off labels that are `seen`, bool (L,)."""
+    """Calibrated stacking (Chao et al. 2016), equation 3: `gamma` is taken off the labels that are `seen`, bool (L,)."""
     return similarities - gamma * _seen(similarities, seen)
 
 

@@ -66,7 +66,7 @@ CURVES = ("plain", "a tenth of the rate", "frozen statistics", "distillation")
 
 
 def drawn_imagenet(artist: str, size: int = 128) -> tuple[Samples, list[int]]:
-    """Drawings of things that ImageNet has a class for, and the class of each, of 1,000.
+    """Drawings of things that ImageNet has a class for, and the class of each, of 1,000: a test set without a photograph.
 
     An emoji belongs to an ImageNet class if its name is one of the class's names, word for word. A drawing's label is
     its place in the list of classes.

@@ -16,7 +16,7 @@ class Naive(Strategy):
 
 
 class Joint(Strategy):
-    """All samples so far, from scratch each time: the upper bound. Counts what it keeps as memory."""
+    """All samples of all experiences so far, from scratch each time: the upper bound. Counts what it keeps as memory."""
 
     name = "joint"
 
@@ -32,7 +32,7 @@ class Joint(Strategy):
 
 
 class GDumb(Strategy):
-    """GDumb (Prabhu et al. 2020): collect a class-balanced buffer; when asked, train a new model on it alone.
+    """GDumb (Prabhu et al. 2020): collect a class-balanced buffer of some size; when asked, train a new model on it alone.
 
     A strategy with a buffer of the same size that does worse learned nothing from the stream.
     """
