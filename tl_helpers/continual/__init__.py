@@ -10,14 +10,18 @@ from tl_helpers.continual.fisher import ESTIMATES, fisher_diagonal
 from tl_helpers.continual.losses import distillation_loss, masked_cross_entropy
 from tl_helpers.continual.metrics import average_accuracy, backward_transfer, forgetting, forward_transfer
 from tl_helpers.continual.source import KeepAnswers, between
-from tl_helpers.continual.strategies.baselines import GDumb, Joint, Naive
-from tl_helpers.continual.strategies.ewc import EWC, OnlineEWC
+from tl_helpers.continual.strategies.agem import AGEM, correction
+from tl_helpers.continual.strategies.ewc import EWC
+from tl_helpers.continual.strategies.gdumb import GDumb
+from tl_helpers.continual.strategies.joint import Joint
 from tl_helpers.continual.strategies.l2sp import L2SP
 from tl_helpers.continual.strategies.labels_trick import LabelsTrick
 from tl_helpers.continual.strategies.lwf import LwF
+from tl_helpers.continual.strategies.naive import Naive
 from tl_helpers.continual.strategies.nearest_mean import NearestMean, StreamingLDA
+from tl_helpers.continual.strategies.online_ewc import OnlineEWC
 from tl_helpers.continual.strategies.progressive import Progressive
-from tl_helpers.continual.strategies.replay import AGEM, Replay, correction
+from tl_helpers.continual.strategies.replay import Replay
 from tl_helpers.continual.strategies.si import SI
 from tl_helpers.continual.strategy import Outcome, Strategy, run_stream
 from tl_helpers.continual.streams import (

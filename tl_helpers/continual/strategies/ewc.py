@@ -1,4 +1,4 @@
-"""Elastic weight consolidation, and its online form: weights that mattered to earlier experiences are held back."""
+"""Elastic weight consolidation: weights that mattered to earlier experiences are held back by springs."""
 
 from __future__ import annotations
 
@@ -52,26 +52,3 @@ class EWC(Strategy):
         allowed = self.stream.allowed(self.now, some.extra["experience"])
         x = inputs_of(model, some)
         return fisher_diagonal(model, x, some.labels, allowed, estimate=self.estimate, seed=self.seed)
-
-
-class OnlineEWC(EWC):
-    r"""Online EWC (Schwarz et al. 2018): :math:`F \leftarrow \gamma F + F_{now}`, a pull towards the last weights.
-
-    The decay :math:`\gamma`, in [0, 1], is how long earlier experiences count; the rest is as in `EWC`.
-    """
-
-    name = "online EWC"
-
-    def __init__(
-        self, strength: float = 1000.0, *, decay: float = 1.0, estimate: Estimate = "exact", most: int = 200
-    ) -> None:
-        if not 0 <= decay <= 1:
-            raise ValueError(f"decay={decay}: between 0 (only the last experience counts) and 1.")
-        super().__init__(strength, estimate=estimate, most=most)
-        self.settings["decay"] = decay
-        self.decay = decay
-
-    def after_experience(self, model: Classifier) -> None:
-        found = self.measured(model)[None]
-        self.importance = self.decay * self.importance + found if len(self.importance) else found
-        self.anchors = weights.flat(weights.trained(model))[None]

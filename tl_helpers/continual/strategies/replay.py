@@ -1,10 +1,9 @@
-"""A few old samples in every step: experience replay learns from them, A-GEM lets them veto what would hurt them."""
+"""Experience replay: a few old samples in every step."""
 
 from __future__ import annotations
 
 import torch
 
-from tl_helpers.continual import weights
 from tl_helpers.continual.buffer import Buffer
 from tl_helpers.continual.losses import masked_cross_entropy
 from tl_helpers.continual.strategy import MakeModel, Strategy
@@ -51,33 +50,3 @@ class Replay(Strategy):
 
     def memory(self) -> int:
         return self.buffer.nbytes()
-
-
-class AGEM(Replay):
-    r"""Averaged gradient episodic memory (Chaudhry et al. 2019), with the buffer of `Replay`.
-
-    Where the gradient g points against the gradient r of the buffer, :math:`g \cdot r < 0`, its part along r is
-    removed: :math:`g \leftarrow g - \frac{g \cdot r}{r \cdot r} r`.
-    """
-
-    name = "A-GEM"
-
-    def extra_loss(self, step: Step) -> None:
-        return None
-
-    def after_backward(self, step: Step) -> None:
-        if step.second_x is None:
-            return
-        own = weights.trained(step.model)
-        found = torch.autograd.grad(self.loss_again(step), own, allow_unused=True)
-        theirs = weights.flat([torch.zeros_like(p) if g is None else g for p, g in zip(own, found, strict=True)])
-        weights.add_to_gradients(step.model, correction(weights.gradients(step.model), theirs))
-
-
-def correction(gradient: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """What A-GEM adds to a gradient (P,) so that it does not point against the reference (P,); 0 where it does not."""
-    along = gradient @ reference
-    size = reference @ reference
-    if along >= 0 or size == 0:
-        return torch.zeros_like(gradient)
-    return -along / size * reference

@@ -1,34 +1,12 @@
-"""What the others are measured against: fine-tune in turn, learn everything again, or learn the buffer alone."""
+"""GDumb: forget everything on purpose, and train anew on the buffer. A sanity check for the others."""
 
 from __future__ import annotations
 
 from tl_helpers.continual.buffer import Buffer
 from tl_helpers.continual.strategy import MakeModel, Strategy
-from tl_helpers.continual.streams import Stream, together
+from tl_helpers.continual.streams import Stream
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
-
-
-class Naive(Strategy):
-    """Nothing against forgetting: the lower bound."""
-
-    name = "naive"
-
-
-class Joint(Strategy):
-    """All samples of all experiences so far, from scratch each time: the upper bound. Counts what it keeps as memory."""
-
-    name = "joint"
-
-    def before_experience(self, model: Classifier) -> Classifier:
-        return self.make_model(self.seed)
-
-    def samples(self) -> Samples:
-        return together([self.stream[number].train for number in range(self.now + 1)], "everything so far")
-
-    def memory(self) -> int:
-        kept = self.samples()
-        return kept.inputs.nbytes + kept.labels.nbytes
 
 
 class GDumb(Strategy):
