@@ -43,8 +43,8 @@ class Line:
     Parameters
     ----------
     backbone : Backbone
-        Its first `depth` stages are the prefix; they must not change while the line is in use (the freeze contract),
-        and a RuntimeError says where they are in training mode. They are moved to the device in use.
+        Its first `depth` stages are the prefix; they must not change while the line is in use (the freeze contract).
+        They are moved to the device in use.
     depth : int
         1 (after the first stage) to ``backbone.depth`` (the pooled embedding); a ValueError for 0, where nothing is
         frozen.
@@ -53,6 +53,11 @@ class Line:
         keep.
     keep : bool
         False computes every time, to compare with.
+
+    Raises
+    ------
+    RuntimeError
+        If the prefix is in training mode, so not frozen.
     """
 
     def __init__(

@@ -178,11 +178,11 @@ def run_stream(
     Parameters
     ----------
     strategy : Strategy
-        A new one: it is changed by what it learns. A ValueError for a stream that it cannot learn.
+        A new one: it is changed by what it learns.
     make_model : callable
         From a seed to a fresh `Classifier`, with one output for each class of the stream.
     recipe : Recipe
-        For each experience; its freeze line may not move.
+        For each experience.
     seed : int
         Of the weights and the order of samples.
     split : {"test", "validation"}
@@ -192,6 +192,12 @@ def run_stream(
         As in `tl_helpers.training.fit`.
     on_experience : callable, optional
         Gets the number of the experience just learned, and its row of the matrix.
+
+    Raises
+    ------
+    ValueError
+        For a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric, or a
+        recipe whose freeze line moves.
     """
     if metric not in ("accuracy", "balanced_accuracy"):
         raise ValueError(f"metric={metric!r}: use accuracy or balanced_accuracy.")

@@ -81,8 +81,8 @@ def small_conv(
 
     MAML's Omniglot network (Finn et al. 2017) with fewer channels. ``norm="batch"`` takes the statistics of whatever is
     passed in together and keeps no running averages, as there: predictions for query samples depend on each other
-    (*transductive*). ``norm="group"`` normalises each picture by itself. A ValueError for another
-    norm.
+    (*transductive*). ``norm="group"`` normalises each picture by itself. A ValueError for fewer than two ways or
+    another norm.
     """
     if norm not in ("batch", "group"):
         raise ValueError(f"norm={norm!r}: use 'batch' or 'group'.")
@@ -118,7 +118,8 @@ def weights_of(model: nn.Module) -> Weights:
 class EpisodeBatch:
     """Several small tasks of the same size: what to learn from, and what to be judged by.
 
-    A ValueError says where a support holds one class only, or a query asks for a class that its support lacks.
+    A ValueError says which lengths do not fit, which part is empty, where a support holds one class only, or where a
+    query asks for a class that its support lacks.
 
     Attributes
     ----------
@@ -192,7 +193,7 @@ def adapt(
     """The inner loop: some steps of gradient descent on one task, from `weights`.
 
     New weights are returned and none changed, so that this can be differentiated and mapped over tasks. A ValueError
-    for steps below 0, a rate not above 0, or a part that the network lacks.
+    for steps below 0, a rate not above 0, lengths that do not fit, or a part that the network lacks.
 
     Parameters
     ----------

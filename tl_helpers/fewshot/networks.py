@@ -55,8 +55,7 @@ def train_episodic(
 
     Adam, with half a cosine from `lr` down to 0. The weights with the best validation accuracy are kept (5-way 1-shot
     over 200 episodes of the validation classes, looked at `checkpoints` times), or the last ones without `validation`.
-    A run is stored in the cache and comes from there the next time, unless it is to be `fresh`. A ValueError for
-    settings that cannot be or too few samples, TrainingDiverged if the loss is no longer finite.
+    A run is stored in the cache and comes from there the next time, unless it is to be `fresh`.
 
     Parameters
     ----------
@@ -65,6 +64,13 @@ def train_episodic(
     kind : {"prototypical", "matching"}
     ways, shots, queries : int
         Of the training episodes. Snell et al. (2017) train with more ways than they test with.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, fewer than one episode or checkpoint, a rate that is not above 0, or too few samples.
+    TrainingDiverged
+        If the loss is no longer finite.
     """
     if kind not in LOGITS:
         raise ValueError(f"Unknown kind {kind!r}: use {', '.join(LOGITS)}.")

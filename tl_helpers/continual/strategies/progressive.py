@@ -94,6 +94,9 @@ def progressive_backbone(
         stages={"earlier": Earlier(columns), "hidden1": hidden1, "hidden2": hidden2},
         dim=width + (lateral if columns else 0),
         preprocessing=preprocessing,
+        licence="MIT",
+        source="random weights",
+        pretrained=False,
     )
 
 
@@ -107,8 +110,6 @@ class Progressive(Strategy):
     name = "progressive"
 
     def __init__(self, width: int = 400, *, lateral: int = 50) -> None:
-        if width < 1 or lateral < 1:
-            raise ValueError(f"width={width}, lateral={lateral}: 1 or more.")
         super().__init__(width=width, lateral=lateral)
         self.width, self.lateral = width, lateral
 
