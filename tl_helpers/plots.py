@@ -120,8 +120,6 @@ def aggregate(frame: pd.DataFrame, by: Sequence[str], value: str, interval: Inte
     The spread is the sample standard deviation ("sd") or half of the 95 % t-interval of the mean ("95"); with a single
     run it is NaN, because one run says nothing about spread.
     """
-    if interval not in ("sd", "95"):
-        raise ValueError(f"interval is 'sd' (standard deviation) or '95' (95 % interval of the mean), not {interval!r}")
     groups = frame.groupby(list(by), sort=False, observed=True)[value]
     table = groups.agg(mean="mean", spread="std", n="count").reset_index()
     if interval == "95":
