@@ -60,6 +60,8 @@ def refined_centroid(support: Tensor, labels: Tensor, query: Tensor, *, steps: i
     fits all backbones. Without steps it is `nearest_centroid`.
     """
     _check(support, labels, query)
+    if steps < 0:
+        raise ValueError(f"steps={steps}: use 0 or more.")
     means, counts = class_means(support, labels), labels.bincount()[:, None]
     sums = counts * means
     spread = squared_distances(query, means).mean().clamp_min(torch.finfo(query.dtype).tiny)
@@ -134,6 +136,8 @@ def ridge_predict(support: Tensor, y: Tensor, query: Tensor, *, penalty: float =
     above 0, of the mean squared error. A column of ones stands for the offset, penalised like the rest, which a small
     penalty makes harmless. Support (n, D) with values (n, outputs) and queries (q, D), all float, give (q, outputs).
     """
+    if len(support) != len(y):
+        raise ValueError(f"{len(support)} support samples and {len(y)} values: give one value for each sample.")
     x, q = (torch.cat([part, part.new_ones(len(part), 1)], dim=1) for part in (support, query))
     return q @ ridge_weights(x, y, penalty * len(x))
 

@@ -62,6 +62,41 @@ _WORDS = {
 Interval = Literal["sd", "95"]
 
 
+def use_style() -> None:
+    """Set the book's figure style, and vector graphics in a notebook."""
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 4.0),
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "font.size": 10.5,
+            "axes.titlesize": 11.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.titlepad": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": "#555555",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#E4E4E4",
+            "grid.linewidth": 0.8,
+            "lines.linewidth": 2.0,
+            "lines.markersize": 5.5,
+            "legend.frameon": False,
+            "axes.prop_cycle": mpl.cycler(color=[c for n, c in OKABE_ITO.items() if n != "grey"]),
+            "svg.hashsalt": "transfer-learning-book",  # same figure, same bytes
+        }
+    )
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:  # a plain script: no notebook backend to tell
+        return
+    set_matplotlib_formats("svg")
+
+
 # ---- names, numbers, aggregation -------------------------------------------------------------------------------------
 
 
@@ -90,7 +125,9 @@ def number(value: Any) -> str:
 
 
 def need(frame: pd.DataFrame, *columns: str | None) -> None:
-    """Raise ValueError in plain words when `frame` is empty or lacks one of `columns`."""
+    """Raise ValueError (TypeError for no frame) in plain words when `frame` is empty or lacks one of `columns`."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"expected a pandas DataFrame with one row per run, got {type(frame).__name__}")
     missing = [c for c in columns if c is not None and c not in frame.columns]
     if missing:
         there = ", ".join(map(str, frame.columns))
@@ -120,6 +157,8 @@ def aggregate(frame: pd.DataFrame, by: Sequence[str], value: str, interval: Inte
     The spread is the sample standard deviation ("sd") or half of the 95 % t-interval of the mean ("95"); with a single
     run it is NaN, because one run says nothing about spread.
     """
+    if interval not in ("sd", "95"):
+        raise ValueError(f"interval is 'sd' (standard deviation) or '95' (95 % interval of the mean), not {interval!r}")
     groups = frame.groupby(list(by), sort=False, observed=True)[value]
     table = groups.agg(mean="mean", spread="std", n="count").reset_index()
     if interval == "95":
@@ -473,6 +512,8 @@ def image_grid(pixels: Any, titles: Sequence[str] | None = None, *, columns: int
 def feature_maps(activations: Any, *, most: int = 16, title: str = "") -> np.ndarray:
     """The `most` most varied channels of one picture's activations (C, H, W), each on its own scale."""
     maps = _array(activations)
+    if maps.ndim != 3 or len(maps) == 0:
+        raise ValueError(f"expected the activations of one picture, shape (C, H, W), got {maps.shape}")
     order = np.argsort(-maps.std(axis=(1, 2)), kind="stable")[:most]
     title = title or f"The {len(order)} most varied of {len(maps)} feature maps"
     return _tiles([maps[k] for k in order], [f"channel {k}" for k in order], 8, title, cmap="cividis")
@@ -481,6 +522,8 @@ def feature_maps(activations: Any, *, most: int = 16, title: str = "") -> np.nda
 def filters(weights: Any, *, columns: int = 8) -> np.ndarray:
     """The first 32 filters (out, in, h, w) as pictures: in colour when `in` is 3, else the mean over `in`; grey is 0."""
     weights = _array(weights).astype(float)
+    if weights.ndim != 4 or len(weights) == 0:
+        raise ValueError(f"expected convolution weights of shape (out, in, h, w), got {weights.shape}")
     weights = weights[:32]
     reach = np.maximum(np.abs(weights).max(axis=(1, 2, 3), keepdims=True), 1e-12)
     shown = 0.5 + 0.5 * weights / reach

@@ -43,3 +43,8 @@ def test_counts_are_those_of_the_layers(name, size):
 def test_lite0_costs_what_its_authors_say():
     total = sum(count_multiply_adds(load_backbone("efficientnet_lite0", pretrained=False), 224).values())
     assert total == pytest.approx(407e6, rel=0.06)  # theirs counts the classifier and more
+
+
+def test_an_image_has_pixels():
+    with pytest.raises(ValueError, match="1 pixel"):
+        count_multiply_adds(load_backbone("digit_cnn", pretrained=False), 0)

@@ -95,7 +95,7 @@ def test_episodes_that_cannot_be_say_why(change, words):
 
 
 def test_negative_episodes_do_not_exist():
-    with pytest.raises(ValueError, match="non-negative"):
+    with pytest.raises(IndexError, match="numbered from 0"):
         EpisodeSampler(np.repeat(np.arange(3), 6), ways=2, shots=1, queries=1)[-1]
 
 
@@ -232,6 +232,8 @@ def test_centring_is_done_with_the_given_mean(episode_features):
 def test_wrong_strengths_and_steps_are_refused(episode_features):
     with pytest.raises(ValueError, match="above 0"):
         heads.ridge(*tensors(*episode_features), strength=0)
+    with pytest.raises(ValueError, match="steps=-1"):
+        heads.refined_centroid(*tensors(*episode_features), steps=-1)
 
 
 # ---- networks ----------------------------------------------------------------------------------------------------------
@@ -322,6 +324,8 @@ def test_fine_tuning_an_episode_learns_and_leaves_the_backbone_alone(shapes):
     assert few.shape == many.shape == (15, 3)
     assert (many.argmax(axis=1) == episode.query_labels).mean() > 0.8
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+    with pytest.raises(ValueError, match="steps=-1"):
+        fewshot.fine_tuned(backbone, shapes, episode, steps=-1)
 
 
 def test_turned_classes_are_quarter_turns_of_the_old_ones(shapes):
@@ -403,7 +407,7 @@ def test_setfit_refuses_what_cannot_be():
     ):
         with pytest.raises(ValueError, match=words):
             fewshot.setfit(encoder, texts, labels)
-    with pytest.raises(ValueError, match="learning rate"):
+    with pytest.raises(ValueError, match="rate above 0"):
         fewshot.setfit(encoder, ["a", "b", "c"], [0, 0, 1], lr=-1)
 
 

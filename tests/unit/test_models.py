@@ -180,9 +180,9 @@ def test_unknown_pooling():
         pool_maps(torch.zeros(1, 1, 2, 2), "median")
 
 
-@pytest.mark.parametrize(("classes", "dropout"), [(1, 0.0), (2, -0.1)])
+@pytest.mark.parametrize(("classes", "dropout"), [(1, 0.0), (2, 1.0), (2, -0.1)])
 def test_heads_that_cannot_be(classes, dropout):
-    with pytest.raises(ValueError, match=r"between 0 and 1|2 classes"):
+    with pytest.raises(ValueError, match=r"use 0|2 classes"):
         small_model(classes=classes, dropout=dropout)
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from tl_helpers import plots
-from tl_helpers.book import chapter
 from tl_helpers.training import calibration_error
 
 mpl.use("agg")
@@ -21,7 +20,7 @@ import matplotlib.pyplot as plt  # the backend comes first
 @pytest.fixture(autouse=True)
 def close_figures():
     with mpl.rc_context():
-        chapter.use_style()
+        plots.use_style()
         yield
     plt.close("all")
 

@@ -79,9 +79,13 @@ def reverse_validation(
 
     Ganin et al. (2016), section 5.1.2, after Zhong et al. (2010). The way back starts from a copy of the adapted model,
     as in that paper. A model that confuses the target's classes cannot find back. `train` trains a model in place: it
-    is called with the copy, the pseudo-labelled target, and the unlabelled source. What counts is the accuracy on the
-    source's validation split; if all pseudo-labels are one class there is nothing to learn from, and it is that class's
-    share.
+    is called with the copy, the pseudo-labelled target, and the unlabelled source.
+
+    Returns
+    -------
+    float
+        Accuracy on the source's validation split. If all pseudo-labels are one class there is nothing to learn from,
+        and it is that class's share.
     """
     target, source, held_out = pair.target("train"), pair.source("train"), pair.source("validation")
     said = predict(model, target).argmax(axis=1)

@@ -36,7 +36,11 @@ def a_distance(source: np.ndarray, target: np.ndarray, *, folds: int = 5, seed: 
     Ben-David et al. (2007), "Analysis of representations for domain adaptation". The error is cross-validated in
     `folds`, drawn with `seed`, and is the mean of the two domains' errors, so domains of different size do not look
     different for that alone. From features, float (N, d) and (M, d): 0 (cannot be told apart) to 2 (always told apart).
-    A ValueError for NaN, features of different width, or fewer samples of a domain than folds.
+
+    Raises
+    ------
+    ValueError
+        For features of different width, NaN, or fewer samples of a domain than folds.
     """
     source, target = _pair(source, target)
     if min(len(source), len(target)) < folds or folds < 2:
@@ -56,8 +60,13 @@ def mmd(
 
     The unbiased estimate of Gretton et al. (2012), "A kernel two-sample test", equation 3; around 0 (also below) for
     equal distributions. ``rbf`` and ``laplace`` average over five bandwidths around the median distance of the pooled
-    samples; ``linear`` compares means only. Features are float, (N, d) and (M, d), two samples or more each; a
-    ValueError for others, or NaN. No permutations, no test.
+    samples; ``linear`` compares means only. Features are float, (N, d) and (M, d), two samples or more each. No
+    permutations, no test.
+
+    Raises
+    ------
+    ValueError
+        For features of different width, NaN, fewer than two samples, or an unknown kernel.
     """
     source, target = _pair(source, target)
     if min(len(source), len(target)) < 2:
@@ -105,8 +114,14 @@ def estimate_proportions(held_out_labels: np.ndarray, held_out_said: np.ndarray,
 
     Black box shift estimation (Lipton et al. 2018): if only the proportions differ, what the classifier says on the
     target is its confusion matrix times the target's proportions. Solved by least squares, clipped at 0, normalised.
-    All are int: true classes and the classifier's on source samples it has not seen, (N,), and the classifier's on the
-    target, (M,). A ValueError names a class that is absent from the former.
+
+    Parameters
+    ----------
+    held_out_labels, held_out_said : numpy.ndarray
+        int, shape (N,): true classes and the classifier's, on source samples it has not seen. A ValueError names an
+        absent class.
+    target_said : numpy.ndarray
+        int, shape (M,): the classifier's classes on the target.
     """
     truth, said, there = map(np.asarray, (held_out_labels, held_out_said, target_said))
     classes = int(max(truth.max(), said.max(), there.max())) + 1

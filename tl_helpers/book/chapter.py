@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-import matplotlib as mpl
 from IPython import get_ipython
 
-from tl_helpers import ledger, plots, runtime
+from tl_helpers import ledger, runtime
 from tl_helpers.book import replication
 
 
@@ -35,41 +34,6 @@ def seeds(count: int) -> tuple[int, ...]:
     return replication.seeds(count)
 
 
-def use_style() -> None:
-    """Set the book's figure style, and vector graphics in a notebook."""
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (plots.WIDTH, 4.0),
-            "figure.dpi": 100,
-            "figure.constrained_layout.use": True,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
-            "font.size": 10.5,
-            "axes.titlesize": 11.5,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.titlepad": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": "#555555",
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#E4E4E4",
-            "grid.linewidth": 0.8,
-            "lines.linewidth": 2.0,
-            "lines.markersize": 5.5,
-            "legend.frameon": False,
-            "axes.prop_cycle": mpl.cycler(color=[c for n, c in plots.OKABE_ITO.items() if n != "grey"]),
-            "svg.hashsalt": "transfer-learning-book",  # same figure, same bytes
-        }
-    )
-    try:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:  # a plain script: no notebook backend to tell
-        return
-    set_matplotlib_formats("svg")
-
-
 def begin(name: str) -> None:
     """Start the clock of a chapter and set figures and seeds to the book's defaults.
 
@@ -78,9 +42,11 @@ def begin(name: str) -> None:
     name : str
         File name of the notebook without ending, such as ``01_first_transfer``.
     """
+    from tl_helpers import plots  # here: figures sit above this module
+
     ledger.SESSION[0] = ledger.Session(chapter=name)
     runtime.seed_everything(replication.base())
-    use_style()
+    plots.use_style()
     _watch(True)
     here = runtime.current()
     print(f"Chapter {name} on {here.device}, {here.threads} thread(s), hubs {'online' if here.online else 'offline'}.")

@@ -16,9 +16,17 @@ from tl_helpers.training import Method, Step
 class KeepAnswers(Method):
     """The source's head keeps its answers: distillation of the model of before, with the factor :math:`T^2`.
 
-    Without rehearsal samples it is asked about the target's own images, as in LwF (Li and Hoiem 2017); with some, about
-    these. They need no labels, and have the target's size. `head` is the source's own, (N, dim) to (N, outputs), and is
-    not trained; the strength, 0 or more, is relative to the target's cross-entropy, the temperature T above 0.
+    Without rehearsal samples it is asked about the target's own images, as in LwF (Li and Hoiem 2017);
+    with some, about these. They need no labels, and have the target's size.
+
+    Parameters
+    ----------
+    head : nn.Module
+        The source's own head, (N, dim) to (N, outputs). It is not trained.
+    strength : float
+        Relative to the target's cross-entropy, 0 or more.
+    temperature : float
+        T, above 0.
     """
 
     def __init__(

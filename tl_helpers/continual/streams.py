@@ -123,9 +123,17 @@ def split_stream(
 ) -> Stream:
     """The classes of a task, a few at a time, as in Split MNIST (Zenke et al. 2017; all three scenarios: Hsu et al. 2018).
 
-    An experience has `ways` classes, two or more, a divisor of their number; they come as they are numbered, or in
-    another order that names each once. In the domain-incremental scenario a label is the place of the class within its
-    experience (for Split MNIST: is the digit even or odd). Images are resized to `size` pixels.
+    In the domain-incremental scenario a label is the place of the class within its experience (for Split MNIST: is the
+    digit even or odd).
+
+    Parameters
+    ----------
+    ways : int
+        Classes of each experience: two or more, and a divisor of their number.
+    size : int, optional
+        Pixels of the images.
+    order : sequence of int, optional
+        In which the classes come, each once; as they are numbered by default.
     """
     order = list(range(len(task.classes))) if order is None else list(order)
     if sorted(order) != list(range(len(task.classes))):
@@ -172,8 +180,14 @@ def rotated_stream(task: Task, degrees: Sequence[float], *, size: int | None = N
 def domain_stream(tasks: Sequence[Task], *, size: int | None = None, most: int | None = None, seed: int = 0) -> Stream:
     """The same classes in one domain after the other, such as mono- and polycrystalline cells, domain-incremental.
 
-    All tasks have the same classes in the same order; a TaskError for others. Images are resized to `size` pixels,
-    which is left out for sentences. Each split has at most `most` samples, a random part of it, drawn with `seed`.
+    Parameters
+    ----------
+    tasks : sequence of Task
+        With the same classes in the same order; a TaskError for others.
+    size : int, optional
+        Pixels of the images; leave it out for sentences.
+    most : int, optional
+        Samples of each split, at most; a random part of it, drawn with `seed`.
     """
     classes = tasks[0].classes
     for task in tasks:

@@ -107,10 +107,20 @@ def _download() -> bytes:
 
 
 def sentences(domain: str) -> tuple[list[str], np.ndarray, list[str]]:
-    """All rated sentences of a domain: texts, mean ratings from -4 to 4, float64 (N,), and groups.
+    """All rated sentences of a domain.
 
-    A group is the review or article that a sentence is from, where the data says so; else each sentence is its own. A
-    TaskError if the file was not fetched, or is damaged.
+    Returns
+    -------
+    texts : list of str
+    ratings : numpy.ndarray
+        float64, shape (N,): mean rating from -4 to 4.
+    groups : list of str
+        The review or article that a sentence is from, where the data says so; else each sentence is its own.
+
+    Raises
+    ------
+    TaskError
+        If the file was not fetched, or is damaged.
     """
     try:
         raw = archive().read_bytes()

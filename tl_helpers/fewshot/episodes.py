@@ -15,10 +15,16 @@ from tl_helpers.stats import interval
 
 @dataclass(frozen=True)
 class Episode:
-    """One small task: which samples to learn from and which to answer for; all int64.
+    """One small task: which samples to learn from and which to answer for.
 
-    `support` (n * k,) and `query` (n * q,) are positions in the data set, class by class; their labels, of the same
-    shapes, the episode's own numbers from 0 to n - 1; `classes` (n,) the data set's class behind each of these.
+    Attributes
+    ----------
+    support, query : numpy.ndarray
+        int64, shapes (n * k,) and (n * q,): positions in the data set, class by class.
+    support_labels, query_labels : numpy.ndarray
+        int64, the same shapes: 0 to n - 1, the episode's own numbering.
+    classes : numpy.ndarray
+        int64, shape (n,): the data set's class behind each of the episode's.
     """
 
     support: np.ndarray
@@ -42,8 +48,12 @@ class EpisodeSampler:
     """Episodes by number: the same seed and number give the same episode, whatever was drawn before.
 
     Classes are drawn without repetition, then k + q samples of each, so no sample is in support and query. `labels` are
-    the class numbers of the data set, shape (N,). A ValueError for fewer than two ways, one shot or one query, fewer
-    classes than ways, or fewer than k + q samples of a class.
+    the class numbers of the data set, shape (N,).
+
+    Raises
+    ------
+    ValueError
+        For fewer than two ways, one shot or one query, fewer classes than ways, or fewer than k + q samples of a class.
     """
 
     def __init__(
@@ -69,6 +79,8 @@ class EpisodeSampler:
 
     def __getitem__(self, number: int) -> Episode:
         """Episode `number`, 0 or more."""
+        if number < 0:
+            raise IndexError(f"episode {number}: episodes are numbered from 0.")
         random = np.random.default_rng([self.seed, number])
         classes = random.permutation(list(self.members))[: self.ways]
         drawn = [random.permutation(self.members[int(name)])[: self.shots + self.queries] for name in classes]
@@ -98,12 +110,21 @@ class EpisodeScore:
 
 
 def score_episodes(head: Head, features: np.ndarray, sampler: EpisodeSampler, *, count: int = 600) -> EpisodeScore:
-    """How often a head (see `tl_helpers.heads.Head`) is right on the queries of many episodes of one data set's features.
+    """How often a head is right on the queries of many episodes of one data set's features.
 
-    Features are float, shape (N, D), of the samples that the sampler's labels belong to; the head gets them in float64.
-    Give two episodes or more; the field reports 600 or more.
+    Parameters
+    ----------
+    head : callable
+        See `tl_helpers.heads.Head`.
+    features : numpy.ndarray
+        float, shape (N, D): of the samples that the sampler's labels belong to, without NaN. The head gets them in
+        float64.
+    count : int
+        Episodes, two or more. The field reports 600 or more.
     """
     x = torch.from_numpy(np.array(features, dtype=np.float64))
+    if not x.isfinite().all():
+        raise ValueError("The features hold NaN or infinity. Did the training of the backbone diverge?")
 
     def answer(e: Episode) -> np.ndarray:
         return head(x[e.support], torch.from_numpy(e.support_labels), x[e.query]).numpy()

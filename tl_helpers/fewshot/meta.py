@@ -84,6 +84,8 @@ def small_conv(
     (*transductive*). ``norm="group"`` normalises each picture by itself. A ValueError for fewer than two ways or
     another norm.
     """
+    if ways < 2:
+        raise ValueError(f"ways={ways}: a classifier needs two classes or more.")
     if norm not in ("batch", "group"):
         raise ValueError(f"norm={norm!r}: use 'batch' or 'group'.")
     with runtime.RandomNumbers(seed):
@@ -135,6 +137,13 @@ class EpisodeBatch:
     query_y: Tensor
 
     def __post_init__(self) -> None:
+        for part, x, y in (("support", self.support_x, self.support_y), ("query", self.query_x, self.query_y)):
+            if x.ndim < 2 or x.shape[:2] != y.shape[:2]:
+                raise ValueError(f"The {part} holds inputs {tuple(x.shape)} and labels {tuple(y.shape)}: not as many.")
+            if 0 in x.shape[:2]:
+                raise ValueError(f"The {part} is empty, shape {tuple(x.shape)}: give one sample or more of each task.")
+        if len(self.support_x) != len(self.query_x):
+            raise ValueError(f"{len(self.support_x)} tasks in the support, {len(self.query_x)} in the query.")
         if self.support_y.is_floating_point():
             return
         for number, (known, asked) in enumerate(zip(self.support_y, self.query_y, strict=True)):
@@ -209,6 +218,8 @@ def adapt(
         int64, shape (steps, batch): which samples each step sees; all of them by default.
     """
     _check_inner(steps, rate, part)
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} inputs and {len(y)} labels: give one label for each input.")
     if part != "all" and not any(name.startswith(f"{part}.") for name in weights):
         raise ValueError(f"This network has no part named {part!r}: use Learner(body, head), or adapt all of it.")
     if part == "head":
@@ -307,9 +318,14 @@ def meta_gradient(
 class MetaRecipe:
     """How to learn a start; `inner_steps` of 0 is joint training on all tasks, `penalty` is for ``"ridge"``.
 
-    The outer rate is Adam's at the start; for Reptile it is the share of the way to go towards the adapted weights, as
-    in its paper. Both fall to 0 along half a cosine. Each inner step of Reptile sees `inner_batch` samples, drawn from
-    the task's; all by default.
+    Attributes
+    ----------
+    method : {"MAML", "first order", "ANIL", "Reptile", "ridge"}
+    outer_rate : float
+        Adam's rate at the start. For Reptile the share of the way to go towards the adapted weights, as in its paper.
+        Both fall to 0 along half a cosine.
+    inner_batch : int, optional
+        Samples that each inner step of Reptile sees, drawn from the task's; all by default.
     """
 
     method: Method = "MAML"
@@ -322,6 +338,8 @@ class MetaRecipe:
 
     def __post_init__(self) -> None:
         _check_inner(self.inner_steps, self.inner_rate)
+        if self.method not in get_args(Method):
+            raise ValueError(f"method={self.method!r}: use one of {', '.join(map(repr, get_args(Method)))}.")
         if self.method == "Reptile" and self.inner_steps == 0:
             raise ValueError("Reptile moves towards the adapted weights: it needs one inner step or more.")
         if self.meta_steps < 1 or not self.outer_rate > 0:
@@ -330,10 +348,18 @@ class MetaRecipe:
 
 @dataclass(frozen=True)
 class MetaRun:
-    """A learned start: its weights, the best on validation where there was one, else the last.
+    """A learned start.
 
-    `losses`, shape (meta_steps,), are those after adaptation on each step's tasks; `seconds` those of training, without
-    validation; `validation` holds the score by meta-step, where higher is better.
+    Attributes
+    ----------
+    weights : dict of str to torch.Tensor
+        The best on validation where there was one, else the last.
+    losses : numpy.ndarray
+        Shape (meta_steps,): loss after adaptation on each step's tasks.
+    seconds : float
+        Of training, without validation.
+    validation : dict of int to float
+        Score by meta-step; higher is better.
     """
 
     weights: Weights

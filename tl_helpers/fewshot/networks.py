@@ -27,8 +27,14 @@ LOGITS: dict[str, Head] = {"prototypical": nearest_centroid, "matching": matchin
 class EpisodicRun:
     """What `train_episodic` did.
 
-    `losses`, float (episodes,); `validation`, pairs of episodes so far and accuracy in %, over episodes of the
-    validation classes; `seconds` of the training, from the cache if it was computed before.
+    Attributes
+    ----------
+    losses : numpy.ndarray
+        float, shape (episodes,).
+    validation : tuple of (int, float)
+        Episodes so far and accuracy in %, over episodes of the validation classes.
+    seconds : float
+        Of the training; from the cache if it was computed before.
     """
 
     losses: np.ndarray
@@ -165,6 +171,8 @@ def fine_tuned(
     finding what the class means say; 0 steps leave it there. Adam on the whole support at once, all layers at one rate;
     batch norm keeps the source's statistics, which a handful of samples cannot replace.
     """
+    if steps < 0:
+        raise ValueError(f"steps={steps}: use 0 or more.")
     device = runtime.current().device
     model = Classifier(copy.deepcopy(backbone), episode.ways).to(device).eval()
     x = backbone.prepare(samples.inputs[episode.support].to(device))

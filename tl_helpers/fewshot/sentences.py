@@ -35,9 +35,12 @@ def pairs_of(labels: Sequence[int] | np.ndarray, *, count: int, seed: int = 0) -
     """Pairs of sentences to pull together (1.0: same class) and push apart (0.0), half of each.
 
     Each is two positions and the cosine that they should have. Drawn without repetition as long as there are enough,
-    then from the beginning again. A ValueError for one class only, or fewer than two samples of every class.
+    then from the beginning again. A ValueError for one class only, fewer than two samples of every class, or fewer than
+    two pairs.
     """
     labels = np.asarray(labels)
+    if count < 2:
+        raise ValueError(f"count={count}: use 2 pairs or more.")
     if len(np.unique(labels)) < 2:
         raise ValueError("Only one class: there is nothing to push apart. Give sentences of two classes or more.")
     every = list(itertools.combinations(range(len(labels)), 2))
@@ -70,9 +73,18 @@ def setfit(
     """Fine-tune a sentence encoder on pairs, in place: the first half of SetFit; the other is a linear head.
 
     One pass over ``2 * iterations * len(texts)`` pairs with the cosine loss of sentence-transformers, AdamW, a rate
-    that rises to `lr` over a share `warmup` of the steps and falls again, both linearly: the defaults of Tunstall et
-    al. (2022). A sentence is in `iterations` pairs of each kind, on average; a step has `batch_size` pairs. The seed is
-    that of the pairs and of dropout. Returns the loss of each step.
+    that rises and falls linearly: the defaults of Tunstall et al. (2022). Returns the loss of each step.
+
+    Parameters
+    ----------
+    iterations : int
+        Pairs of each kind that a sentence is in, on average.
+    batch_size : int
+        Pairs in a step.
+    lr, warmup : float
+        The rate at the peak, and the share of the steps in which it rises.
+    seed : int
+        Of the pairs and of dropout.
 
     Raises
     ------
@@ -85,6 +97,10 @@ def setfit(
 
     if len(texts) != len(labels):
         raise ValueError(f"{len(texts)} texts, but {len(labels)} labels: give one for each.")
+    if iterations < 1 or batch_size < 1 or not 0 < lr < float("inf"):
+        raise ValueError(
+            f"iterations={iterations}, batch_size={batch_size}, lr={lr}: use 1 or more, and a rate above 0."
+        )
     empty = [number for number, text in enumerate(texts) if not text.strip()]
     if empty:
         raise ValueError(f"Text {empty[0]} is empty. Fill it in or leave it out.")

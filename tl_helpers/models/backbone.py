@@ -152,6 +152,8 @@ class Classifier(nn.Module):
         super().__init__()
         if classes < 2:
             raise ValueError(f"A classifier needs 2 classes or more; got {classes}.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout}: use 0 up to (not including) 1.")
         self.backbone = backbone
         linear = torch.nn.utils.skip_init(nn.Linear, backbone.dim, classes)
         bound = backbone.dim**-0.5

@@ -15,6 +15,8 @@ def count_multiply_adds(backbone: Backbone, size: int) -> dict[str, int]:
     activations are left out. A backward pass costs about twice a forward pass, since each of these products has two
     gradients. The backbone, for images, runs in eval mode and is left as it was.
     """
+    if size < 1:
+        raise ValueError(f"size={size}: an image has 1 pixel or more on a side.")
     was_training, found = backbone.training, {}
     backbone.eval()
     device = next(backbone.parameters()).device

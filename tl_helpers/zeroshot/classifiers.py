@@ -33,7 +33,12 @@ BATCH = 32
 class ZeroShot:
     """Two functions into one space, and that is all a zero-shot classifier is.
 
-    `embed_samples` takes `Samples` of length N to a float array (N, d), `embed_names` L names and a template to (L, d).
+    Attributes
+    ----------
+    embed_samples : callable
+        `Samples` of length N to a float array (N, d).
+    embed_names : callable
+        L names and a template to a float array (L, d).
     """
 
     name: str
@@ -136,6 +141,8 @@ def imagenet_probabilities(samples: Samples) -> np.ndarray:
 def probabilities_of(x: np.ndarray) -> np.ndarray:
     """ImageNet probabilities (N, 1000) from features of EfficientNet-Lite0 (N, 1280): its last linear layer, and softmax."""
     head = _imagenet_head()
+    if x.ndim != 2 or x.shape[1] != head.in_features:
+        raise ValueError(f"features have shape {x.shape}; the ImageNet head takes (N, {head.in_features}).")
     with torch.inference_mode():
         return softmax(head(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))).numpy())
 

@@ -28,6 +28,11 @@ def conse(probabilities: np.ndarray, labels: np.ndarray, *, top: int = 10) -> np
     -------
     float array, shape (N, d)
         Not of length 1: a cosine does not mind.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN, rows that are no probabilities, or `top` out of range.
     """
     check_embeddings(probabilities, what="probabilities")
     check_embeddings(labels, what="labels of the source")
@@ -67,10 +72,17 @@ def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> L
 
     .. math:: \lambda = \mathrm{strength} \cdot \tfrac1N \sum_i \|x_i\|^2
 
-    and X and T centred; the intercept is not penalised. The strength, above 0, is a multiple of the mean squared
-    length, so that it means the same for any backbone. `x` are the features of two training samples or more, float (N,
-    p), `targets` the embeddings of their names, (N, d). The other way, from names to images, makes fewer hubs: Shigeto
-    et al. (2015) compare the two.
+    and X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that
+    it means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from names to
+    images, which makes fewer hubs: Shigeto et al. (2015) compare the two.
+
+    Parameters
+    ----------
+    x, targets : numpy.ndarray
+        float, shapes (N, p) and (N, d): for each of two training samples or more, its features and the embedding of its
+        name.
+    strength : float
+        Above 0.
     """
     x, targets = _pairs(x, targets)
     centre, shift = x.mean(axis=0), targets.mean(axis=0)

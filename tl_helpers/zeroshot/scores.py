@@ -116,6 +116,8 @@ def _bank(similarities: np.ndarray, bank: np.ndarray | None) -> np.ndarray:
 
 def harmonic_mean(seen: float, unseen: float) -> float:
     """2 s u / (s + u): high only if both are (Xian et al. 2019, equation 11); 0 if both are 0."""
+    if seen < 0 or unseen < 0:
+        raise ValueError(f"accuracies {seen} and {unseen}: none can be below 0.")
     return 2 * seen * unseen / (seen + unseen) if seen + unseen else 0.0
 
 

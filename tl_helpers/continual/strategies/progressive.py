@@ -110,6 +110,8 @@ class Progressive(Strategy):
     name = "progressive"
 
     def __init__(self, width: int = 400, *, lateral: int = 50) -> None:
+        if width < 1 or lateral < 1:
+            raise ValueError(f"width={width}, lateral={lateral}: 1 or more.")
         super().__init__(width=width, lateral=lateral)
         self.width, self.lateral = width, lateral
 
