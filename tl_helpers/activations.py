@@ -46,17 +46,16 @@ class Line:
         Its first `depth` stages are the prefix; they must not change while the line is in use (the freeze contract).
         They are moved to the device in use.
     depth : int
-        1 (after the first stage) to ``backbone.depth`` (the pooled embedding).
-    samples : Samples
+        1 (after the first stage) to ``backbone.depth`` (the pooled embedding); a ValueError for 0, where nothing is
+        frozen.
     views : int
-        How many of the eight exact views may be asked for: 1 or 8. Decides only whether the line is small enough to keep.
+        How many of the eight exact views may be asked for: 1 or 8. Decides only whether the line is small enough to
+        keep.
     keep : bool
         False computes every time, to compare with.
 
     Raises
     ------
-    ValueError
-        For a depth of 0 (nothing is frozen) or out of range.
     RuntimeError
         If the prefix is in training mode, so not frozen.
     """
@@ -90,23 +89,13 @@ class Line:
         return self.depth in self._files
 
     def __call__(self, positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None = None) -> torch.Tensor:
-        """Activations of some images, each in one view.
+        """Activations of some images, by their positions in the samples, each in one view: int64, shape (N,) both.
 
-        Parameters
-        ----------
-        positions : int64, shape (N,)
-            Positions in the samples.
-        views : int64 tensor, shape (N,), optional
-            View of each, 0 to 7; 0 (the image as it is) by default.
-
-        Returns
-        -------
-        float32 tensor, shape (N, C, H, W), or (N, dim) at the deepest line; for text (N, T, D + 1) before the pooling
+        View 0, the image as it is, by default. float32, shape (N, C, H, W), or (N, dim) at the deepest line; for text
+        (N, T, D + 1) before the pooling.
         """
-        positions = torch.as_tensor(positions, dtype=torch.int64)
-        views = torch.zeros_like(positions) if views is None else views.to(torch.int64)
         self.fill(positions, views)
-        return self._read(self.depth, positions.numpy(), views.numpy()).float()
+        return self._read(self.depth, *_both(positions, views)).float()
 
     def fill(self, positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None = None) -> int:
         """Make sure that these activations are on the disk; returns how many had to be computed.
@@ -115,16 +104,14 @@ class Line:
         """
         if not self.kept:
             return 0
-        positions = torch.as_tensor(positions, dtype=torch.int64)
-        views = torch.zeros_like(positions) if views is None else views.to(torch.int64)
-        slots = self._slots(positions.numpy(), views.numpy())
-        file = self._files[self.depth]
-        missing = np.flatnonzero(~file.has(slots, self._images[positions.numpy()]))
+        positions, views = _both(positions, views)
+        slots, file = self._slots(positions, views), self._files[self.depth]
+        missing = np.flatnonzero(~file.has(slots, self._images[positions]))
         missing = missing[np.unique(slots[missing], return_index=True)[1]]
         for start in range(0, len(missing), BATCH):
             part = missing[start : start + BATCH]
-            found = self._compute(self.depth, positions.numpy()[part], views.numpy()[part])
-            file.write(slots[part], self._images[positions.numpy()[part]], found)
+            found = self._compute(self.depth, positions[part], views[part])
+            file.write(slots[part], self._images[positions[part]], found)
         self.computed += len(missing)
         self.reused += len(positions) - len(missing)
         return len(missing)
@@ -144,12 +131,8 @@ class Line:
                 return stored
             have = sound  # some were damaged: compute those again
         missing = np.flatnonzero(~have)
-        made = join(
-            [
-                self._compute(line, positions[missing[s : s + BATCH]], views[missing[s : s + BATCH]])
-                for s in range(0, len(missing), BATCH)
-            ]
-        )
+        parts = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
+        made = join([self._compute(line, positions[part], views[part]) for part in parts])
         if file:
             file.write(slots[missing], self._images[positions[missing]], made)
         if len(missing) == len(slots):
@@ -181,18 +164,18 @@ class Line:
         return run_prefix(self.backbone, x, start, line)[:count].cpu()
 
 
+def _both(positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and views as int64 arrays; views are 0 where none are given."""
+    positions = torch.as_tensor(positions, dtype=torch.int64)
+    views = torch.zeros_like(positions) if views is None else views.to(torch.int64)
+    return positions.numpy(), views.numpy()
+
+
 def run_prefix(backbone: Backbone, x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
     """Stages `start` to `stop` of a frozen prefix (so in eval mode), without gradient, in the runtime's precision.
 
-    Parameters
-    ----------
-    x : torch.Tensor
-        uint8 pixels (N, C, H, W) for ``start=0``, else activations after stage `start`.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 or bfloat16, shape (N, C, H, W), or (N, dim) after the last stage.
+    From uint8 pixels (N, C, H, W) for ``start=0``, else from activations after stage `start`, to float32 or bfloat16 of
+    the shape (N, C, H, W), or (N, dim) after the last stage.
     """
     here = runtime.current()
     x = x.to(here.device)
@@ -345,17 +328,13 @@ class _File:
             self.checked = np.concatenate([self.checked, np.zeros(more, dtype=bool)])
 
     def _read_index(self, slots: int) -> np.ndarray:
-        entries = np.zeros(slots, dtype=_ENTRY)
         try:
             raw = self.index.read_bytes()
             there = self.data.stat().st_size // self.size
         except OSError:
-            return entries
+            raw, there = b"", 0
         found = np.frombuffer(raw[: len(raw) // _ENTRY.itemsize * _ENTRY.itemsize], dtype=_ENTRY)[:there]
-        if len(found) > slots:
-            return found.copy()
-        entries[: len(found)] = found
-        return entries
+        return np.concatenate([found, np.zeros(max(0, slots - len(found)), dtype=_ENTRY)])
 
 
 def _opened(path: Path) -> io.RawIOBase:

@@ -16,51 +16,28 @@ BATCH = 32
 
 
 def extract(backbone: Backbone, samples: Samples, *, pooling: str = "avg") -> np.ndarray:
-    """Embeddings of all samples, computed once per machine.
+    """Embeddings of all samples, float32 (N, dim), computed once per machine.
 
-    Parameters
-    ----------
-    backbone : Backbone
-        Its weights are part of the cache key: change one and the features are computed anew.
-    samples : Samples
-        Pixels at the size at which the backbone should see them.
-    pooling : {"avg", "max", "avg+max", "flat"}
-        How the last feature maps become a vector.
-
-    Returns
-    -------
-    float32 array, shape (N, dim)
+    The weights are part of the cache key: change one and the features are computed anew. Samples have the size at which
+    the backbone should see them; the last feature maps become a vector by ``avg``, ``max``, ``avg+max`` or ``flat``
+    pooling.
     """
-    return extract_stages(backbone, samples, stages=backbone.stage_names[-1:], pooling=pooling)[
-        backbone.stage_names[-1]
-    ]
+    last = backbone.stage_names[-1]
+    return extract_stages(backbone, samples, stages=[last], pooling=pooling)[last]
 
 
 def extract_stages(
     backbone: Backbone, samples: Samples, *, stages: Sequence[str] | None = None, pooling: str = "avg"
 ) -> dict[str, np.ndarray]:
-    """Pooled features after several stages, all from one pass.
+    """Pooled features after several stages (all by default), from one pass: float32 (N, channels of the stage), by name.
 
-    Parameters
-    ----------
-    stages : sequence of str, optional
-        Stage names; all by default.
-
-    Returns
-    -------
-    dict of str to float32 array, shape (N, channels of the stage)
-
-    Raises
-    ------
-    ValueError
-        For an unknown stage or pooling, or no samples.
+    A ValueError for an unknown stage or pooling, or no samples.
     """
     stages = tuple(stages or backbone.stage_names)
     unknown = set(stages) - set(backbone.stage_names)
     if unknown:
-        raise ValueError(
-            f"{backbone.name} has no stage {', '.join(sorted(unknown))}: {', '.join(backbone.stage_names)}."
-        )
+        names = ", ".join(backbone.stage_names)
+        raise ValueError(f"{backbone.name} has no stage {', '.join(sorted(unknown))}: {names}.")
     if not len(samples):
         raise ValueError(f"{samples.name} has no samples to extract features from.")
     key = store.sure_name("These features are", lambda: feature_key(backbone, samples, stages, pooling))
@@ -71,17 +48,8 @@ def extract_stages(
 def feature_key(backbone: Backbone, samples: Samples, stages: Sequence[str], pooling: str) -> str:
     """The cache key of features: weights, pixels, preprocessing, stages, pooling, precision and the code itself."""
     here = runtime.current()
-    return keys.fingerprint(
-        "features",
-        backbone,
-        backbone.preprocessing,
-        keys.fingerprint(samples.inputs),
-        list(stages),
-        pooling,
-        here.precision,
-        here.device.type,
-        keys.code_name(_run),
-    )
+    data, how = keys.fingerprint(samples.inputs), [list(stages), pooling, here.precision, here.device.type]
+    return keys.fingerprint("features", backbone, backbone.preprocessing, data, *how, keys.code_name(_run))
 
 
 def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pooling: str) -> dict[str, torch.Tensor]:

@@ -30,20 +30,12 @@ def freeze(model: Classifier, depth: int, *, batch_norm: str = "train") -> Class
 
     Frozen means: parameters ask for no gradient, and the stages stay in eval mode even after ``model.train()``, so
     batch norm uses its stored statistics and does not move them. ``depth=0`` trains everything,
-    ``depth=model.backbone.depth`` only the head. The head is never frozen.
+    ``depth=model.backbone.depth`` only the head, which is never frozen. A ValueError for a depth out of range lists the
+    stages.
 
-    Parameters
-    ----------
-    model : Classifier
-    depth : int
-    batch_norm : {"train", "frozen"}
-        Above the line: ``train`` normalises with the statistics of the batch and updates the running ones; ``frozen``
-        goes on using the source's running statistics and leaves them as they are (weights and biases still learn).
-
-    Raises
-    ------
-    ValueError
-        If the depth is out of range; the message lists the stages.
+    Above the line, batch norm in ``train`` normalises with the statistics of the batch and updates the running ones;
+    ``frozen`` goes on using the source's running statistics and leaves them as they are (weights and biases still
+    learn).
     """
     model.backbone.check_depth(depth)
     if batch_norm not in ("train", "frozen"):
@@ -66,15 +58,10 @@ def snapshot(model: Classifier) -> Snapshot:
 
 
 def assert_frozen(model: Classifier, before: Snapshot) -> None:
-    """Check the freeze contract after training.
+    """Check the freeze contract after training: a FreezeViolation names what moved or did not, and the usual cause.
 
     Below the line every parameter *and buffer* is bit-identical to the snapshot; above it every stage that has
     parameters, and the head, changed.
-
-    Raises
-    ------
-    FreezeViolation
-        Naming what moved or did not, and the usual cause.
     """
     stages = model.backbone.stage_names
     frozen = tuple(f"backbone.stages.{name}." for name in stages[: before.depth])
@@ -105,19 +92,9 @@ def assert_frozen(model: Classifier, before: Snapshot) -> None:
 def parameter_groups(model: Classifier, lr: float, *, decay: float = 1.0, weight_decay: float = 0.0) -> list[dict]:
     """Optimiser groups, one for each unfrozen stage and the head, with layer-wise learning rates.
 
-    The head trains at `lr`; each stage below it at `decay` times the rate of the one above (discriminative rates,
-    Howard and Ruder 2018, who divide by 2.6: ``decay=1 / 2.6``). ``decay=1`` gives one common rate.
-
-    Parameters
-    ----------
-    model : Classifier
-        Frozen parameters are left out.
-    lr : float
-        Of the head; above 0.
-    decay : float
-        In (0, 1].
-    weight_decay : float
-        For weights of two and more dimensions; biases and batch norm get none.
+    The head trains at `lr`, above 0; each stage below it at `decay`, in (0, 1], times the rate of the one above
+    (discriminative rates, Howard and Ruder 2018, who divide by 2.6: ``decay=1 / 2.6``). Weight decay is for weights of
+    two and more dimensions; biases and batch norm get none.
 
     Returns
     -------
@@ -136,9 +113,8 @@ def parameter_groups(model: Classifier, lr: float, *, decay: float = 1.0, weight
         for matrices in (True, False):
             params = [parameter for parameter in trainable if (parameter.ndim > 1) == matrices]
             if params:
-                groups.append(
-                    {"name": name, "params": params, "lr": rate, "weight_decay": weight_decay if matrices else 0.0}
-                )
+                shrink = weight_decay if matrices else 0.0
+                groups.append({"name": name, "params": params, "lr": rate, "weight_decay": shrink})
     return groups
 
 

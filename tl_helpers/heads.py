@@ -1,7 +1,8 @@
 """Heads: answers for queries from a few labelled features, the same function in training and in evaluation.
 
 Each takes support features (n * k, D), support labels (n * k,) from 0 to n - 1, and query features (m, D), and returns
-scores (m, n): the highest one is the answer. All are tensors; give float64 where rounding should not matter.
+scores (m, n): the highest one is the answer. All are tensors; give float64 where rounding should not matter. A ValueError
+says which shapes do not fit, where there is one class only, labels skip a number, or features are NaN or infinite.
 """
 
 from __future__ import annotations
@@ -40,24 +41,6 @@ def nearest_centroid(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
     """Minus the squared distance to each class mean, so that softmax gives probabilities (Mensink et al. 2013).
 
     Trained through, these are the logits of a prototypical network (Snell et al. 2017).
-
-    Parameters
-    ----------
-    support : torch.Tensor
-        float, shape (n * k, D).
-    labels : torch.Tensor
-        int64, shape (n * k,), 0 to n - 1.
-    query : torch.Tensor
-        float, shape (m, D).
-
-    Returns
-    -------
-    torch.Tensor, shape (m, n)
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit, one class only, labels that skip a number, NaN or infinity.
     """
     _check(support, labels, query)
     return -squared_distances(query, class_means(support, labels))
@@ -72,15 +55,9 @@ def cosine_centroid(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
 def refined_centroid(support: Tensor, labels: Tensor, query: Tensor, *, steps: int = 3, scale: float = 10.0) -> Tensor:
     """Nearest centroid whose centroids also move towards the queries: soft k-means (Ren et al. 2018).
 
-    *Transductive*: it looks at all queries of the episode at once, without labels, and gains from their being as many of
-    each class. Squared distances are divided by their mean, so `scale` fits all backbones.
-
-    Parameters
-    ----------
-    steps : int
-        0 or more; 0 is `nearest_centroid`.
-    scale : float
-        How sharply queries choose their class.
+    *Transductive*: it looks at all queries of the episode at once, without labels, and gains from their being as many
+    of each class. Squared distances are divided by their mean, so one `scale`, how sharply queries choose their class,
+    fits all backbones. Without steps it is `nearest_centroid`.
     """
     _check(support, labels, query)
     if steps < 0:
@@ -95,15 +72,10 @@ def refined_centroid(support: Tensor, labels: Tensor, query: Tensor, *, steps: i
 
 
 def centred(head: Head, mean: Tensor) -> Head:
-    """The head on features that are first centred on a mean of the source and scaled to length 1: *SimpleShot*.
+    """The head on features that are first centred on a mean of the source, (D,), and scaled to length 1: *SimpleShot*.
 
-    Wang et al. (2019) call this CL2N.
-
-    Parameters
-    ----------
-    head : callable
-    mean : torch.Tensor
-        Shape (D,): the mean feature of the classes that the backbone was trained on, or of other unlabelled data.
+    Wang et al. (2019) call this CL2N. The mean is of the classes that the backbone was trained on, or of other
+    unlabelled data.
     """
     return lambda support, labels, query: head(
         functional.normalize(support - mean, dim=1), labels, functional.normalize(query - mean, dim=1)
@@ -127,27 +99,12 @@ def matching(support: Tensor, labels: Tensor, query: Tensor, *, scale: float = 1
 
 
 def ridge_weights(x: Tensor, targets: Tensor, penalty: float) -> Tensor:
-    r"""The weights with the least squared error plus a penalty on their squares; no intercept.
+    r"""The weights, (p, d), with the least squared error plus a penalty on their squares; no intercept.
 
     .. math:: W = (X^\top X + \lambda I)^{-1} X^\top T = X^\top (X X^\top + \lambda I)^{-1} T
 
-    Whichever of the two systems is the smaller one is solved; gradients flow through it.
-
-    Parameters
-    ----------
-    x, targets : torch.Tensor
-        float, shapes (N, p) and (N, d).
-    penalty : float
-        Above 0, of the squared error summed over samples.
-
-    Returns
-    -------
-    torch.Tensor, shape (p, d)
-
-    Raises
-    ------
-    ValueError
-        For a penalty that is not above 0.
+    For float X (N, p) and targets T (N, d). Whichever of the two systems is the smaller one is solved; gradients flow
+    through it. The penalty, above 0, is of the squared error summed over samples.
     """
     if not penalty > 0:
         raise ValueError(f"A penalty of {penalty:g}: ridge regression needs one above 0.")
@@ -161,12 +118,8 @@ def ridge_weights(x: Tensor, targets: Tensor, penalty: float) -> Tensor:
 def ridge(support: Tensor, labels: Tensor, query: Tensor, *, strength: float = 1.0) -> Tensor:
     """Ridge regression on one-hot labels (Bertinetto et al. 2019), with an intercept that is not penalised.
 
-    Features are centred on the support mean and scaled to average length 1, so that one strength fits all backbones.
-
-    Parameters
-    ----------
-    strength : float
-        Above 0.
+    Features are centred on the support mean and scaled to average length 1, so that one strength, above 0, fits all
+    backbones.
     """
     _check(support, labels, query)
     targets = functional.one_hot(labels).to(support.dtype)
@@ -179,26 +132,9 @@ def ridge(support: Tensor, labels: Tensor, query: Tensor, *, strength: float = 1
 def ridge_predict(support: Tensor, y: Tensor, query: Tensor, *, penalty: float = 0.1) -> Tensor:
     """Ridge regression on features as they are, for values: the head of R2-D2 (Bertinetto et al. 2019).
 
-    Unlike in `ridge`, nothing is centred or scaled: a body that is trained through it learns what suits the penalty. A
-    column of ones stands for the offset, penalised like the rest, which a small penalty makes harmless.
-
-    Parameters
-    ----------
-    support, query : torch.Tensor
-        float, shapes (n, D) and (q, D).
-    y : torch.Tensor
-        float, shape (n, outputs).
-    penalty : float
-        Above 0, of the mean squared error.
-
-    Returns
-    -------
-    torch.Tensor, shape (q, outputs)
-
-    Raises
-    ------
-    ValueError
-        For a penalty that is not above 0, or lengths that do not fit.
+    Unlike in `ridge`, nothing is centred or scaled: a body that is trained through it learns what suits the penalty,
+    above 0, of the mean squared error. A column of ones stands for the offset, penalised like the rest, which a small
+    penalty makes harmless. Support (n, D) with values (n, outputs) and queries (q, D), all float, give (q, outputs).
     """
     if len(support) != len(y):
         raise ValueError(f"{len(support)} support samples and {len(y)} values: give one value for each sample.")
@@ -210,12 +146,9 @@ def ridge_predict(support: Tensor, y: Tensor, query: Tensor, *, penalty: float =
 
 
 def linear_probe(support: Tensor, labels: Tensor, query: Tensor, *, c: float = 1.0) -> Tensor:
-    """Logistic regression on features scaled to length 1 (times the root of D): the linear classifier of Tian et al. (2020).
+    """Logistic regression on features of length 1 (times the root of D): the linear classifier of Tian et al. (2020).
 
-    Parameters
-    ----------
-    c : float
-        Inverse strength of the penalty, above 0.
+    `c`, above 0, is the inverse strength of the penalty.
     """
     _check(support, labels, query)
     x, z = (functional.normalize(part, dim=1).numpy() * part.shape[1] ** 0.5 for part in (support, query))
@@ -228,12 +161,7 @@ def cosine_classifier(
 ) -> Tensor:
     """A trained head of cosines, started at the class means: *Baseline++* (Chen et al. 2019).
 
-    Parameters
-    ----------
-    scale : float
-        Of the cosines in front of the softmax.
-    steps, lr
-        Of Adam, on the whole support at once.
+    Adam, on the whole support at once; `scale` is that of the cosines in front of the softmax.
     """
     _check(support, labels, query)
     weights = class_means(functional.normalize(support, dim=1), labels).requires_grad_()
@@ -266,9 +194,7 @@ def _check(support: Tensor, labels: Tensor, query: Tensor) -> None:
         shapes = f"support {tuple(support.shape)} and query {tuple(query.shape)}"
         raise ValueError(f"{shapes}: give two tables with equally many columns.")
     if labels.shape != support.shape[:1]:
-        raise ValueError(
-            f"{len(support)} support samples, but labels of shape {tuple(labels.shape)}: give one for each."
-        )
+        raise ValueError(f"{len(support)} samples, but labels of shape {tuple(labels.shape)}: give one for each.")
     present = labels.unique().tolist()
     if len(present) < 2:
         raise ValueError("The support holds one class only: there is nothing to tell apart. Give two classes or more.")

@@ -28,12 +28,11 @@ class Run:
     ----------
     name, task : str
         What was trained (free text) and on which samples.
-    seed : int
     metrics : dict of str to float
         On the validation samples, for the weights that were kept; empty without validation.
     history : list of dict
-        One record for each epoch: ``epoch``, ``seconds`` (training only, cumulative), ``lr``, ``train_loss`` (with what a
-        method adds), and ``validation_...`` where there is validation.
+        One record for each epoch: ``epoch``, ``seconds`` (training only, cumulative), ``lr``, ``train_loss`` (with what
+        a method adds), and ``validation_...`` where there is validation.
     seconds : float
         Training only, without validation.
     trainable : int
@@ -42,8 +41,6 @@ class Run:
         The recipe, and the settings of the method if there is one.
     key : str
         Names code, data, configuration and seed; equal keys mean the same run.
-    device, precision : str
-    threads : int
     measured : list of dict
         What watchers measured along the way, such as `tl_helpers.training.Retention`.
     reused : bool
@@ -76,12 +73,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Ledger:
-    """An append-only file of JSON lines.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    """
+    """An append-only file of JSON lines."""
 
     path: Path
 
@@ -139,18 +131,9 @@ class Ledger:
 
 @dataclass
 class Session:
-    """What this process has done since `start`: kept so that a chapter can report on itself.
+    """What this process has done since `started`, a ``time.perf_counter`` value: so that a chapter can report on itself.
 
-    Attributes
-    ----------
-    chapter : str
-    started : float
-        ``time.perf_counter`` value.
-    before : dict
-        Cache counts at the start.
-    saved_seconds : float
-        Training time that stored runs spared.
-    claims : list of dict
+    `before` are the cache counts at that time, `saved_seconds` the training time that stored runs spared.
     """
 
     chapter: str = ""

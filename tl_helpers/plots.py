@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from scipy import stats
+from sklearn.metrics import confusion_matrix
 
 # Okabe & Ito (2008): eight colours that stay apart for colour-blind readers. Yellow is left out: on white it vanishes.
 OKABE_ITO = {
@@ -44,12 +45,8 @@ _METHOD_COLOURS = {
     "majority": "grey", "published": "grey",
 }  # fmt: skip
 
-PERCENT = (
-    "accuracy",
-    "f1",
-    "auc",
-    "calibration_error",
-)  # endings of metric names that `training.score` gives in percent
+PERCENT = ("accuracy", "f1", "auc", "calibration_error")
+"""Endings of metric names that `training.score` gives in percent."""
 
 # Parts of column names that are no words as they stand; a name that is not here only loses its underscores.
 _WORDS = {
@@ -65,8 +62,8 @@ _WORDS = {
 Interval = Literal["sd", "95"]
 
 
-def use_style(image_format: Literal["svg", "png"] = "svg") -> None:
-    """Set the book's figure style; call once in a notebook's first cell. `png` is drawn at twice the pixels."""
+def use_style() -> None:
+    """Set the book's figure style, and vector graphics in a notebook."""
     mpl.rcParams.update(
         {
             "figure.figsize": (WIDTH, 4.0),
@@ -97,7 +94,7 @@ def use_style(image_format: Literal["svg", "png"] = "svg") -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError:  # a plain script: no notebook backend to tell
         return
-    set_matplotlib_formats("svg" if image_format == "svg" else "retina")
+    set_matplotlib_formats("svg")
 
 
 # ---- names, numbers, aggregation -------------------------------------------------------------------------------------
@@ -133,9 +130,8 @@ def need(frame: pd.DataFrame, *columns: str | None) -> None:
         raise TypeError(f"expected a pandas DataFrame with one row per run, got {type(frame).__name__}")
     missing = [c for c in columns if c is not None and c not in frame.columns]
     if missing:
-        raise ValueError(
-            f"no column {', '.join(map(repr, missing))}: the frame has {', '.join(map(str, frame.columns))}"
-        )
+        there = ", ".join(map(str, frame.columns))
+        raise ValueError(f"no column {', '.join(map(repr, missing))}: the frame has {there}")
     if frame.empty:
         raise ValueError("the frame has no rows: there are no runs to show yet")
 
@@ -185,12 +181,8 @@ def words(column: Any, unit: str | None = None) -> str:
     """A column's name as people say it, with its unit: ``validation.auc`` -> ``validation AUC (%)``.
 
     For headers of tables and labels of axes; also ``frame.rename(columns=plots.words)``. A name with a space in it was
-    written for people and keeps its words. ``test.`` is left out: a result is the test's unless it says otherwise.
-
-    Parameters
-    ----------
-    column : name of a column of runs; numbers are written as `number` writes them
-    unit : None takes what `unit_of` knows, "" none
+    written for people and keeps its words; numbers are written as `number` writes them. ``test.`` is left out: a result is
+    the test's unless it says otherwise. The unit is what `unit_of` knows, or the one given; "" is none.
     """
     if not isinstance(column, str):
         return number(column)
@@ -215,13 +207,11 @@ def _reference_lines(ax: Axes, references: Mapping[str, float] | None, vertical:
     """Dashed, labelled lines for numbers that are not our runs; values in the unit of the axis."""
     for name, at in (references or {}).items():
         (ax.axvline if vertical else ax.axhline)(at, color="#555555", linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
-        text = f"{name} {at:.4g}"
         if vertical:
-            ax.text(at, 1.0, f" {text}", transform=ax.get_xaxis_transform(), fontsize=9, color="#444444",
-                    rotation=30, ha="left", va="bottom")  # fmt: skip
+            place = {"x": at, "y": 1.0, "transform": ax.get_xaxis_transform(), "rotation": 30, "ha": "left"}
         else:
-            ax.text(1.0, at, f"{text} ", transform=ax.get_yaxis_transform(), fontsize=9, color="#444444",
-                    ha="right", va="bottom")  # fmt: skip
+            place = {"x": 1.0, "y": at, "transform": ax.get_yaxis_transform(), "ha": "right"}
+        ax.text(s=f" {name} {at:.4g} ", fontsize=9, color="#444444", va="bottom", **place)
 
 
 # ---- results over runs -----------------------------------------------------------------------------------------------
@@ -235,49 +225,68 @@ def learning_curves(
     *,
     log_x: bool = True,
     unit: str = "%",
-    interval: Interval = "sd",
     references: Mapping[str, float] | None = None,
     title: str | None = None,
     x_label: str | None = None,
     y_label: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Mean of `y` over `x`, one line per `series`, a band for the spread, each run a faint dot.
+    """Mean of `y` over `x`, one line per `series`, a band for the standard deviation, each run a faint dot.
 
-    Parameters
-    ----------
-    frame : one row per run, with columns `x` (numeric), `y` and `series`
-    unit : of `y`; values are drawn as they are, and with "%" they have to be in percent
-    references : name -> value in the unit shown, drawn as dashed lines (majority class, published numbers)
-
-    Raises
-    ------
-    ValueError : empty frame, missing column, fractions where percentages are due
+    Values are drawn as they are; with the unit "%" they have to be in percent. References are values in the unit shown, by
+    name, drawn as dashed lines (majority class, published numbers). A ValueError for an empty frame or a missing column.
     """
     need(frame, x, y, series)
     need_percent(frame[y], unit, y)
     ax = _new_axes(ax)
-    groups = [(y, frame)] if series is None else list(frame.groupby(series, sort=False, observed=True))
-    palette = colours(name for name, _ in groups)
-    for (name, rows), marker in zip(groups, _markers(len(groups)), strict=True):
-        colour = palette[str(name)]
-        table = aggregate(rows, [x], y, interval).sort_values(x)
+    for name, rows, colour, marker in _each_series(frame, y, series):
+        table = aggregate(rows, [x], y).sort_values(x)
         ax.plot(rows[x], rows[y], linestyle="", marker=marker, markersize=3.5, color=colour, alpha=0.35)
-        ax.plot(table[x], table["mean"], marker=marker, color=colour, label=str(name))
+        ax.plot(table[x], table["mean"], marker=marker, color=colour, label=name)
         spread = table["spread"].fillna(0.0)
         ax.fill_between(table[x], table["mean"] - spread, table["mean"] + spread, color=colour, alpha=0.15, linewidth=0)
     _x_ticks(ax, np.sort(frame[x].unique()), log_x)
-    _reference_lines(ax, references, vertical=False)
-    if series is not None:
-        ax.legend(loc="best")
     ax.set(xlabel=x_label or words(x, ""), ylabel=y_label or words(y, unit))
-    name = title or f"{_sentence(words(y, ''))} over {words(x, '')}"
-    _title(ax, name, f"line: mean, band: {interval_name(interval)}, dots: single runs")
+    _finish_lines(ax, title or f"{_sentence(words(y, ''))} over {words(x, '')}", "band", series, references)
     return ax
 
 
-def _markers(n: int) -> list[str]:
-    return [MARKERS[k % len(MARKERS)] for k in range(n)]
+def stage_curve(
+    frame: pd.DataFrame,
+    x: str = "stage",
+    y: str = "accuracy",
+    series: str | None = None,
+    *,
+    unit: str = "%",
+    references: Mapping[str, float] | None = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """`y` for each stage of a backbone, stages in the order of the frame (input first), spread as error bars."""
+    need(frame, x, y, series)
+    need_percent(frame[y], unit, y)
+    stages = list(dict.fromkeys(frame[x]))
+    at = {stage: k for k, stage in enumerate(stages)}
+    ax = _new_axes(ax)
+    for name, rows, colour, marker in _each_series(frame, y, series):
+        table = aggregate(rows, [x], y)
+        table = table.assign(at=table[x].map(at)).sort_values("at")
+        ax.plot(rows[x].map(at), rows[y], linestyle="", marker=marker, markersize=3.5, color=colour, alpha=0.35)
+        spread = table["spread"].fillna(0)
+        ax.errorbar(table["at"], table["mean"], yerr=spread, marker=marker, color=colour, capsize=3, label=name)
+    ax.set_xticks(range(len(stages)), [number(s) for s in stages])
+    if max(len(str(s)) for s in stages) > 6 and len(stages) > 6:
+        ax.tick_params(axis="x", rotation=30)
+    ax.set(xlabel=f"{words(x, '')} (input on the left)", ylabel=words(y, unit))
+    _finish_lines(ax, title or f"{_sentence(words(y, ''))} by {words(x, '')}", "error bar", series, references)
+    return ax
+
+
+def _each_series(frame: pd.DataFrame, y: str, series: str | None) -> list[tuple[str, pd.DataFrame, str, str]]:
+    """Name, rows, colour and marker of each series; all rows are one where there is no column for it."""
+    groups = [(y, frame)] if series is None else list(frame.groupby(series, sort=False, observed=True))
+    palette = colours(name for name, _ in groups)
+    return [(str(name), rows, palette[str(name)], MARKERS[k % len(MARKERS)]) for k, (name, rows) in enumerate(groups)]
 
 
 def _x_ticks(ax: Axes, values: np.ndarray, log_x: bool) -> None:
@@ -290,9 +299,15 @@ def _x_ticks(ax: Axes, values: np.ndarray, log_x: bool) -> None:
         ax.set_xticks(values, [number(v) for v in values])
 
 
-def _title(ax: Axes, title: str, note: str) -> None:
-    """Title, and under it in small letters what lines, bands and dots are."""
+def _finish_lines(
+    ax: Axes, title: str, spread: str, series: str | None, references: Mapping[str, float] | None
+) -> None:
+    """References, a legend, and under the title in small letters what lines, bands and dots are."""
+    _reference_lines(ax, references, vertical=False)
+    if series is not None:
+        ax.legend(loc="best")
     ax.set_title(title, pad=22)
+    note = f"line: mean, {spread}: {interval_name('sd')}, dots: single runs"
     ax.annotate(note, (0, 1), xycoords="axes fraction", xytext=(0, 7), textcoords="offset points",
                 va="bottom", fontsize=9, color="#555555", annotation_clip=False)  # fmt: skip
 
@@ -302,7 +317,6 @@ def bars(
     value: str = "accuracy",
     series: str = "method",
     *,
-    unit: str = "%",
     interval: Interval = "sd",
     references: Mapping[str, float] | None = None,
     title: str | None = None,
@@ -314,7 +328,7 @@ def bars(
     Bars start at 0. With `low` above 0 dots are drawn instead: the length of a cut bar would mislead.
     """
     need(frame, value, series)
-    need_percent(frame[value], unit, value)
+    need_percent(frame[value], "%", value)
     table = aggregate(frame, [series], value, interval)
     palette = colours(table[series])
     ax = _new_axes(ax, height=1.5 + 0.5 * len(table) + (0.5 if references else 0))
@@ -338,82 +352,38 @@ def bars(
     high = max([frame[value].max(), *(references or {}).values(), (table["mean"] + table["spread"].fillna(0)).max()])
     ax.set_xlim(low, high + 0.16 * (high - low))  # room for the numbers behind the bars
     _reference_lines(ax, references, vertical=True)
-    ax.set_xlabel(f"{words(value, unit)}; error bar: {interval_name(interval)}, dots: single runs")
-    ax.set_title(title or f"{_sentence(words(value, ''))} by {words(series, '')}",
-                 pad=46 if references else 10)  # fmt: skip
+    ax.set_xlabel(f"{words(value, '%')}; error bar: {interval_name(interval)}, dots: single runs")
+    title = title or f"{_sentence(words(value, ''))} by {words(series, '')}"
+    ax.set_title(title, pad=46 if references else 10)
     return ax
 
 
-def stage_curve(
-    frame: pd.DataFrame,
-    x: str = "stage",
-    y: str = "accuracy",
-    series: str | None = None,
-    *,
-    unit: str = "%",
-    interval: Interval = "sd",
-    references: Mapping[str, float] | None = None,
-    title: str | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """`y` for each stage of a backbone, stages in the order of the frame (input first), spread as error bars."""
-    need(frame, x, y, series)
-    need_percent(frame[y], unit, y)
-    stages = list(dict.fromkeys(frame[x]))
-    at = {stage: k for k, stage in enumerate(stages)}
-    ax = _new_axes(ax)
-    groups = [(None, frame)] if series is None else list(frame.groupby(series, sort=False, observed=True))
-    palette = colours(str(name) for name, _ in groups)
-    for (name, rows), marker in zip(groups, _markers(len(groups)), strict=True):
-        colour = OKABE_ITO["blue"] if name is None else palette[str(name)]
-        table = aggregate(rows, [x], y, interval)
-        table = table.assign(at=table[x].map(at)).sort_values("at")
-        ax.plot(rows[x].map(at), rows[y], linestyle="", marker=marker, markersize=3.5, color=colour, alpha=0.35)
-        ax.errorbar(table["at"], table["mean"], yerr=table["spread"].fillna(0), marker=marker, color=colour, capsize=3,
-                    label=None if name is None else str(name))  # fmt: skip
-    ax.set_xticks(range(len(stages)), [number(s) for s in stages])
-    if max(len(str(s)) for s in stages) > 6 and len(stages) > 6:
-        ax.tick_params(axis="x", rotation=30)
-    _reference_lines(ax, references, vertical=False)
-    if series is not None:
-        ax.legend(loc="best")
-    ax.set(xlabel=f"{words(x, '')} (input on the left)", ylabel=words(y, unit))
-    name = title or f"{_sentence(words(y, ''))} by {words(x, '')}"
-    _title(ax, name, f"line: mean, error bar: {interval_name(interval)}, dots: single runs")
-    return ax
+def history(runs: Any, *, title: str | None = None) -> np.ndarray:
+    """Loss and accuracy per epoch, training (dashed) against validation (solid).
 
-
-def history(runs: Any, metrics: Sequence[str] = ("loss", "accuracy"), *, title: str | None = None) -> np.ndarray:
-    """Loss and metric per epoch, training (dashed) against validation (solid).
-
-    Parameters
-    ----------
-    runs : one Run, a list of Runs, or a mapping name -> list of epoch records. A record is a dict whose keys are
-        `metric`, `train_metric` (both: training) or `validation_metric`; an `epoch` key is used when there is one.
-
-    Returns
-    -------
-    array of Axes, one per metric for which there is any record
+    Takes one `tl_helpers.ledger.Run` or a list of them; returns an array of Axes, one per metric that any of them recorded.
     """
-    named = _named_histories(runs)
-    found = [m for m in metrics if any(_curve(h, m, part) for h in named.values() for part in ("train", "validation"))]
+    runs = [runs] if hasattr(runs, "history") else list(runs)
+    frames = {_run_name(run, len(runs)): pd.DataFrame(run.history) for run in runs}
+    if all(frame.empty for frame in frames.values()):
+        raise ValueError("there are no epoch records: train at least one epoch first")
+    keys = sorted({key for frame in frames.values() for key in frame})
+    found = [m for m in ("loss", "accuracy") if {f"train_{m}", f"validation_{m}"} & set(keys)]
     if not found:
-        keys = sorted({key for records in named.values() for record in records for key in record})
-        raise ValueError(
-            f"no epoch record holds {' or '.join(metrics)}: the records have {', '.join(keys) or 'no keys'}"
-        )
+        raise ValueError(f"no epoch record holds loss or accuracy: the records have {', '.join(keys)}")
     _, axes = plt.subplots(1, len(found), figsize=(WIDTH, 3.3), layout="constrained", squeeze=False)
-    palette = colours(named)
+    palette = colours(frames)
     for ax, metric in zip(axes[0], found, strict=True):
         unit = unit_of(metric)
-        for name, records in named.items():
+        for name, frame in frames.items():
             for part, line in (("train", "--"), ("validation", "-")):
-                curve = _curve(records, metric, part)
-                if curve:
-                    epochs, values = np.array(curve).T
-                    need_percent(values, unit, metric)
-                    label = f"{name}, {part}" if len(named) > 1 else part
-                    ax.plot(epochs, values, line, marker="o", markersize=3.5, color=palette[name], label=label)
+                if (key := f"{part}_{metric}") in frame:
+                    curve = frame[np.isfinite(frame[key].astype(float))]
+                    need_percent(curve[key], unit, metric)
+                    label = f"{name}, {part}" if len(frames) > 1 else part
+                    ax.plot(
+                        curve["epoch"], curve[key], line, marker="o", markersize=3.5, color=palette[name], label=label
+                    )
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="epoch", ylabel=words(metric, unit))
         ax.set_title(f"{_sentence(words(metric, ''))} per epoch")
@@ -423,54 +393,25 @@ def history(runs: Any, metrics: Sequence[str] = ("loss", "accuracy"), *, title: 
     return axes[0]
 
 
-def _named_histories(runs: Any) -> dict[str, list[dict]]:
-    if hasattr(runs, "history"):
-        runs = [runs]
-    if not isinstance(runs, Mapping):
-        runs = {_run_name(run, k, len(runs)): run.history for k, run in enumerate(runs)}
-    if not any(runs.values()):
-        raise ValueError("there are no epoch records: train at least one epoch first")
-    return {str(name): list(records) for name, records in runs.items()}
-
-
-def _run_name(run: Any, k: int, n: int) -> str:
-    name = getattr(run, "method", None) or getattr(run, "name", None) or f"run {k + 1}"
-    seed = getattr(run, "seed", None)
-    return f"{name}, seed {seed}" if n > 1 and seed is not None else str(name)
-
-
-def _curve(records: Sequence[Mapping], metric: str, part: str) -> list[tuple[float, float]]:
-    keys = (f"train_{metric}", metric) if part == "train" else (f"validation_{metric}", f"val_{metric}")
-    points = []
-    for k, record in enumerate(records):
-        value = next((record[key] for key in keys if record.get(key) is not None), None)
-        if value is not None and np.isfinite(value):
-            points.append((record.get("epoch", k + 1), value))
-    return points
+def _run_name(run: Any, count: int) -> str:
+    return f"{run.name}, seed {run.seed}" if count > 1 else run.name
 
 
 # ---- predictions -----------------------------------------------------------------------------------------------------
 
 
-def confusion(
-    labels: Any, predictions: Any, classes: Sequence[str], *, title: str | None = None, ax: Axes | None = None
-) -> Axes:
+def confusion(labels: Any, predictions: Any, classes: Sequence[str]) -> Axes:
     """Confusion matrix: counts, and the share of each true class as shade. `labels`, `predictions`: (N,) integers."""
     labels, predictions = (np.asarray(a).ravel().astype(int) for a in (labels, predictions))
-    if len(labels) == 0 or len(labels) != len(predictions):
-        raise ValueError(
-            f"labels and predictions need the same length above 0, got {len(labels)} and {len(predictions)}"
-        )
     k = len(classes)
     if min(labels.min(), predictions.min()) < 0 or max(labels.max(), predictions.max()) >= k:
         raise ValueError(f"{k} class names, but labels or predictions outside 0..{k - 1}")
-    counts = np.zeros((k, k), dtype=int)
-    np.add.at(counts, (labels, predictions), 1)
+    counts = confusion_matrix(labels, predictions, labels=range(k))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    ax = ax if ax is not None else plt.subplots(figsize=(1.9 + 0.95 * k, 1.4 + 0.8 * k), layout="constrained")[1]
+    ax = plt.subplots(figsize=(1.9 + 0.95 * k, 1.4 + 0.8 * k), layout="constrained")[1]
     texts = [[f"{counts[i, j]}\n{share[i, j]:.0%}" for j in range(k)] for i in range(k)]
     table = pd.DataFrame(share, index=list(classes), columns=list(classes))
-    heat_map(table, texts, cmap="Blues", limits=(0, 1), title=title or "Confusion matrix", ax=ax)
+    heat_map(table, texts, cmap="Blues", limits=(0, 1), title="Confusion matrix", ax=ax)
     ax.set(xlabel="predicted class\n(count, share of the true class)", ylabel="true class")
     return ax
 
@@ -489,15 +430,9 @@ def heat_map(
 ) -> AxesImage:
     """A table of numbers as coloured cells, the first row on top; the image is returned, for a colour bar.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame of float
-        Its index and columns name the rows and columns. Cells that are not finite stay empty.
-    texts : str or list of lists of str, optional
-        What stands in the cells: a format for their numbers (``".0f"``), or the texts themselves. Black or white,
-        whichever contrasts more with the cell.
-    cmap, limits : str, (float, float)
-        Colours, and the values at their two ends (by default the smallest and largest of the table).
+    Cells that are not finite stay empty. `texts` are what stands in the cells: a format for their numbers (``".0f"``), or
+    the texts themselves; black or white, whichever contrasts more with the cell. `limits` are the values at the two ends of
+    the colours, by default the smallest and largest of the table.
     """
     values = table.to_numpy(dtype=float)
     ax = _new_axes(ax)
@@ -523,31 +458,19 @@ def ink_on(colour: Any) -> str:
     return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
 
 
-def reliability(
-    labels: Any, probabilities: Any, *, bins: int = 15, title: str | None = None, ax: Axes | None = None
-) -> Axes:
-    """Calibration diagram: accuracy among the samples of similar confidence, against that confidence.
+def reliability(labels: Any, probabilities: Any) -> Axes:
+    """Calibration diagram: accuracy among the samples of similar confidence, against that confidence, in 15 equal bins.
 
-    Parameters
-    ----------
-    labels : (N,) integers
-    probabilities : (N, classes), or (N,) probability of class 1 in a two-class task
-    bins : int
-        Of equal width over the confidence, (0, 1].
-
-    The title names the expected calibration error (Guo et al. 2017): the mean gap, weighted by the samples in each bin. With
-    the same bins it is what tables name ``calibration_error``.
+    From labels, (N,) integers, and probabilities, (N, classes), or (N,) of class 1 in a two-class task. The title names the
+    expected calibration error (Guo et al. 2017): the mean gap, weighted by the samples in each bin. It is what tables name
+    ``calibration_error``.
     """
     labels, probabilities = np.asarray(labels).ravel(), np.asarray(probabilities, dtype=float)
     if probabilities.ndim == 1:
         probabilities = np.stack([1 - probabilities, probabilities], axis=1)
-    if len(labels) == 0 or len(labels) != len(probabilities):
-        raise ValueError(
-            f"labels and probabilities need the same length above 0, got {len(labels)} and {len(probabilities)}"
-        )
     if probabilities.min() < 0 or probabilities.max() > 1:
         raise ValueError("probabilities lie outside 0..1: pass softmax outputs, not logits")
-    confidence = probabilities.max(axis=1)
+    bins, confidence = 15, probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(index, minlength=bins)
@@ -555,22 +478,16 @@ def reliability(
     mean_confidence = np.bincount(index, confidence, bins)[used] / count[used]
     accuracy = np.bincount(index, right, bins)[used] / count[used]
     error = float(np.sum(count[used] / len(labels) * np.abs(accuracy - mean_confidence)))
-    ax = ax if ax is not None else plt.subplots(figsize=(5.2, 4.4), layout="constrained")[1]
-    ax.plot(
-        [0, 100],
-        [0, 100],
-        color="#555555",
-        linestyle=(0, (4, 3)),
-        linewidth=1.1,
-        label="perfectly calibrated",
-    )
+    ax = plt.subplots(figsize=(5.2, 4.4), layout="constrained")[1]
+    dashes = {"color": "#555555", "linestyle": (0, (4, 3)), "linewidth": 1.1}
+    ax.plot([0, 100], [0, 100], label="perfectly calibrated", **dashes)
     ax.vlines(100 * mean_confidence, 100 * mean_confidence, 100 * accuracy, color=OKABE_ITO["vermillion"], alpha=0.5)
     sizes = 25 + 250 * count[used] / count.max()
     ax.scatter(100 * mean_confidence, 100 * accuracy, s=sizes, color=OKABE_ITO["blue"], zorder=3,
                label="samples of similar confidence (area: how many)")  # fmt: skip
     low = max(0.0, 100 * min(mean_confidence.min(), accuracy.min()) - 8)
     ax.set(xlim=(low, 102), ylim=(low, 102), xlabel="confidence (%)", ylabel="accuracy (%)")
-    ax.set_title(title or f"Reliability: expected calibration error {100 * error:.1f} points")
+    ax.set_title(f"Reliability: expected calibration error {100 * error:.1f} points")
     ax.legend(loc="lower right", fontsize=9, markerscale=0.5)
     return ax
 
@@ -578,9 +495,7 @@ def reliability(
 # ---- pictures --------------------------------------------------------------------------------------------------------
 
 
-def image_grid(
-    pixels: Any, titles: Sequence[str] | None = None, *, columns: int = 8, title: str | None = None
-) -> np.ndarray:
+def image_grid(pixels: Any, titles: Sequence[str] | None = None, *, columns: int = 8, title: str = "") -> np.ndarray:
     """Pictures in a grid. `pixels`: (N, C, H, W) uint8 (or floats in 0..1), C = 1 (grey) or 3 (colour)."""
     pixels = _array(pixels)
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or len(pixels) == 0:
@@ -594,34 +509,26 @@ def image_grid(
     return _tiles(pictures, titles, columns, title, cmap="gray", vmin=0, vmax=top)
 
 
-def feature_maps(
-    activations: Any,
-    *,
-    names: Sequence[str] | None = None,
-    columns: int = 8,
-    most: int = 16,
-    title: str | None = None,
-) -> np.ndarray:
+def feature_maps(activations: Any, *, most: int = 16, title: str = "") -> np.ndarray:
     """The `most` most varied channels of one picture's activations (C, H, W), each on its own scale."""
     maps = _array(activations)
     if maps.ndim != 3 or len(maps) == 0:
         raise ValueError(f"expected the activations of one picture, shape (C, H, W), got {maps.shape}")
     order = np.argsort(-maps.std(axis=(1, 2)), kind="stable")[:most]
-    titles = [names[k] if names is not None else f"channel {k}" for k in order]
     title = title or f"The {len(order)} most varied of {len(maps)} feature maps"
-    return _tiles([maps[k] for k in order], titles, columns, title, cmap="cividis")
+    return _tiles([maps[k] for k in order], [f"channel {k}" for k in order], 8, title, cmap="cividis")
 
 
-def filters(weights: Any, *, columns: int = 8, most: int = 32, title: str | None = None) -> np.ndarray:
-    """First-layer filters (out, in, h, w) as pictures: in colour when `in` is 3, else the mean over `in`; grey is 0."""
+def filters(weights: Any, *, columns: int = 8) -> np.ndarray:
+    """The first 32 filters (out, in, h, w) as pictures: in colour when `in` is 3, else the mean over `in`; grey is 0."""
     weights = _array(weights).astype(float)
     if weights.ndim != 4 or len(weights) == 0:
         raise ValueError(f"expected convolution weights of shape (out, in, h, w), got {weights.shape}")
-    weights = weights[:most]
+    weights = weights[:32]
     reach = np.maximum(np.abs(weights).max(axis=(1, 2, 3), keepdims=True), 1e-12)
     shown = 0.5 + 0.5 * weights / reach
     pictures = [w.transpose(1, 2, 0) if w.shape[0] == 3 else w.mean(axis=0) for w in shown]
-    return _tiles(pictures, None, columns, title or "Filters of the first convolution", cmap="gray", vmin=0, vmax=1)
+    return _tiles(pictures, None, columns, "Filters of the first convolution", cmap="gray", vmin=0, vmax=1)
 
 
 def _array(values: Any) -> np.ndarray:
@@ -629,7 +536,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _tiles(
-    pictures: list[np.ndarray], titles: Sequence[str] | None, columns: int, title: str | None, **show: Any
+    pictures: list[np.ndarray], titles: Sequence[str] | None, columns: int, title: str, **show: Any
 ) -> np.ndarray:
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
@@ -660,15 +567,11 @@ def mean_text(mean: float, spread: float, n: int, *, count: bool = True) -> str:
     if spread == 0 and abs(mean) >= 1000 and float(mean).is_integer():  # counted, the same in every run: parameters
         return f"{mean:,.0f}{tail}"
     # one digit of the spread means something, two when it begins with 1 or 2
-    digits = 1 if spread == 0 else -math.floor(math.log10(spread)) + (_leading(spread) <= 2)
+    digits = 1 if spread == 0 else -math.floor(math.log10(spread)) + (f"{spread:e}"[0] in "12")
     if abs(mean) >= 10:  # percentages, seconds: one or two decimals, none when the spread is 10 or more
         digits = min(max(digits, 1), 2) if spread < 10 else 0
     digits = min(max(digits, 0), 4)
     return f"{mean:.{digits}f} ± {spread:.{digits}f}{tail}"
-
-
-def _leading(value: float) -> int:
-    return int(f"{abs(value):e}"[0])
 
 
 def result_table(

@@ -10,27 +10,13 @@ from tl_helpers.models import Backbone
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
-    r"""Linear centred kernel alignment (Kornblith et al. 2019): 1 for features equal up to rotation and scale.
+    r"""Linear centred kernel alignment (Kornblith et al. 2019), from 0 to 1: 1 for features equal up to rotation and scale.
 
     .. math:: \frac{\lVert Y^\top X \rVert_F^2}{\lVert X^\top X \rVert_F \, \lVert Y^\top Y \rVert_F}
 
-    with the columns of X and Y centred.
-
-    Parameters
-    ----------
-    x, y : float array, shapes (N, p) and (N, q)
-        Features of the same N samples, in the same order. With few samples and many features the value is biased
-        upwards: use N well above p and q, or compare only values that share N, p and q.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit, NaN, or features that are the same for all samples.
+    with the columns of X and Y centred: float features of the same N samples, in the same order, (N, p) and (N, q).
+    With few samples and many features the value is biased upwards: use N well above p and q, or compare only values
+    that share N, p and q. A ValueError for shapes that do not fit, NaN, or features that are the same for all samples.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or len(x) < 2:
@@ -45,17 +31,9 @@ def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def stage_similarity(one: Backbone, other: Backbone, samples: Samples) -> dict[str, float]:
-    """Linear CKA of two networks after each stage they share, on spatially averaged features.
+    """Linear CKA of two networks after each stage they share, on spatially averaged features: by stage name, input first.
 
-    Returns
-    -------
-    dict of str to float
-        By stage name, from input to embedding.
-
-    Raises
-    ------
-    ValueError
-        If the networks have no stage in common.
+    A ValueError if the networks have no stage name in common.
     """
     shared = [name for name in one.stage_names if name in other.stage_names]
     if not shared:

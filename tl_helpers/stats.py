@@ -13,23 +13,7 @@ from scipy import stats
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and Student-t confidence interval over seeds.
-
-    Parameters
-    ----------
-    values : sequence of float, length 2 or more
-    confidence : float
-        In (0, 1).
-
-    Returns
-    -------
-    mean, low, high : float
-
-    Raises
-    ------
-    ValueError
-        For fewer than two values, or NaN among them.
-    """
+    """Mean and Student-t confidence interval over seeds: mean, low, high. A ValueError for fewer than two values, or NaN."""
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"An interval needs two seeds or more; got {values.size}.")
@@ -43,21 +27,7 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
 def paired(one: Sequence[float], other: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean and interval of the difference of two methods, seed by seed: what both share, such as the split, drops out.
 
-    Parameters
-    ----------
-    one, other : sequence of float
-        One value a seed, in the same order.
-    confidence : float
-        In (0, 1).
-
-    Returns
-    -------
-    mean, low, high : float
-
-    Raises
-    ------
-    ValueError
-        For lists of different length, fewer than two values, or NaN.
+    One value a seed each, in the same order; a ValueError for lists of different length, and as `interval`.
     """
     if len(one) != len(other):
         raise ValueError(f"{len(one)} values against {len(other)}: give one for each seed, in the same order.")

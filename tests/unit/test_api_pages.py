@@ -1,7 +1,7 @@
 """Every public module of tl_helpers has a place on the API pages, and these pages document nothing else.
 
-A package is one entry: its `__all__` is what readers import, whichever file a name lives in. The folders `book` and
-`book/studies` have none: their files are imported one by one.
+A package is one entry: what its `__init__` imports is what readers import, whichever file a name lives in. The folders
+`book` and `book/studies` have none: their files are imported one by one.
 """
 
 import pathlib

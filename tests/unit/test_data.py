@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from tl_helpers import store
+from tl_helpers.book.studies.transfer import with_proportions
 from tl_helpers.data import (
     CORRUPTIONS,
     PACKAGED,
@@ -271,7 +272,7 @@ def arrays(labels, **columns):
         ([0.0, 1.0, float("nan")] * 6, "missing"),
         ([0, 1, -1] * 6, "whole numbers from 0"),
         ([0.5, 1.0] * 6, "whole numbers"),
-        ([0, 2] * 9, "class 1 has no samples"),
+        ([0, 2] * 9, "no training sample of class 1"),
         ([], "no samples"),
     ],
 )
@@ -347,16 +348,16 @@ def test_corruptions_out_of_range():
 def test_classes_in_other_proportions():
     task = load_task("optdigits")
     shares = (0.5, *[0.5 / 9] * 9)
-    skewed = task.with_proportions(shares, seed=1)
+    skewed = with_proportions(task, shares, seed=1)
     for split in ("train", "validation", "test"):
         found = np.bincount(skewed.labels(split), minlength=10) / len(skewed.labels(split))
         assert np.abs(found - shares).max() < 0.03
         assert np.isin(skewed.rows(split), task.rows(split)).all()
     assert np.bincount(skewed.labels("train"))[0] == np.bincount(task.labels("train"))[0]  # as many as can be had
-    assert np.array_equal(skewed.rows("test"), task.with_proportions(shares, seed=1).rows("test"))
+    assert np.array_equal(skewed.rows("test"), with_proportions(task, shares, seed=1).rows("test"))
     for wrong in ((0.5, 0.5), (1.0, *[0.0] * 9), (0.2,) * 10):
         with pytest.raises(ValueError, match="10 numbers above 0"):
-            task.with_proportions(wrong)
+            with_proportions(task, wrong)
 
 
 def test_packaged_names():

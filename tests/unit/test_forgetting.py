@@ -9,7 +9,8 @@ import torch
 
 from tests.unit.small import small_model, stripes
 from tl_helpers.book.studies import forgetting
-from tl_helpers.continual import KeepAnswers, between, distillation_loss, drawn_imagenet
+from tl_helpers.book.studies.forgetting import drawn_imagenet
+from tl_helpers.continual import KeepAnswers, between, distillation_loss
 from tl_helpers.training import Recipe, fit
 
 pytestmark = pytest.mark.usefixtures("decoded_once")

@@ -43,7 +43,7 @@ def test_the_example_is_linked_in_the_browser(box):
 
 
 def test_typing_ranks_anew_and_the_note_goes(box):
-    box.names.value = "ant, elephant\nbee"
+    box.names.value = "ant,  elephant\n\nbee\n"
     assert box.message.value == ""
     assert box.table().loc[TEXTS[0]]["name"].tolist() == ["elephant", "ant", "bee"]
     box.button.click()

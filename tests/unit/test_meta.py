@@ -10,6 +10,7 @@ from torch import nn
 from torch.func import functional_call
 
 from tl_helpers import heads
+from tl_helpers.book.studies.meta_learning import peak_bytes, sinusoids, stage_features
 from tl_helpers.fewshot import EpisodeSampler, meta
 
 METHODS = ("MAML", "first order", "ANIL", "Reptile", "ridge")
@@ -188,9 +189,11 @@ def test_convolutions_at_once_or_one_by_one(norm):
     for method in ("MAML", "first order", "ANIL"):
         both = [meta.meta_gradient(model, weights, batch, method=method, steps=2, vmapped=v)[0] for v in (True, False)]
         close(both[0], both[1], rtol=1e-6)
-    outputs = [meta.adapted_outputs(model, weights, batch, steps=(0, 2), rate=0.1, vmapped=v) for v in (True, False)]
-    assert outputs[0].shape == (2, 2, 6, 3)
-    torch.testing.assert_close(*outputs)
+    outputs = meta.adapted_outputs(model, weights, batch, steps=(0, 2), rate=0.1)
+    assert outputs.shape == (2, 2, 6, 3)
+    for one, (sx, sy, qx, _) in zip(outputs[1], zip(*batch, strict=True), strict=True):
+        adapted = meta.adapt(model, weights, sx, sy, steps=2, rate=0.1)
+        torch.testing.assert_close(one, functional_call(model, adapted, (qx,)))
 
 
 # ---- the inner loop --------------------------------------------------------------------------------------------------
@@ -259,8 +262,8 @@ def test_learns_to_learn_sinusoids(method):
         meta_steps=150,
         outer_rate=0.5 if method == "Reptile" else 0.003,
     )
-    run = meta.meta_train(model, lambda step: meta.sinusoids(16, seed=[0, step]), recipe)
-    again = meta.meta_train(model, lambda step: meta.sinusoids(16, seed=[0, step]), recipe)
+    run = meta.meta_train(model, lambda step: sinusoids(16, seed=[0, step]), recipe)
+    again = meta.meta_train(model, lambda step: sinusoids(16, seed=[0, step]), recipe)
     assert all(torch.equal(run.weights[name], again.weights[name]) for name in run.weights)
     assert run.losses[-20:].mean() < 0.9 * run.losses[:20].mean()
     assert run.losses.shape == (150,)
@@ -277,7 +280,7 @@ def test_the_best_on_validation_is_kept():
         return next(scores)
 
     recipe = meta.MetaRecipe(meta_steps=5)
-    run = meta.meta_train(model, lambda step: meta.sinusoids(4, seed=step), recipe, validate=validate, every=2)
+    run = meta.meta_train(model, lambda step: sinusoids(4, seed=step), recipe, validate=validate, every=2)
     assert run.validation == {2: 1.0, 4: 5.0, 5: 2.0}
     close(run.weights, seen[1])
     assert any(not torch.equal(seen[0][name], seen[1][name]) for name in run.weights)
@@ -290,7 +293,7 @@ def test_global_random_state_plays_no_part():
         np.random.seed(outer)
         recipe = meta.MetaRecipe("Reptile", inner_steps=2, meta_steps=3, outer_rate=0.5, inner_batch=5)
         model = meta.mlp(seed=3)
-        made.append(meta.meta_train(model, lambda step: meta.sinusoids(4, seed=[7, step]), recipe, seed=5).weights)
+        made.append(meta.meta_train(model, lambda step: sinusoids(4, seed=[7, step]), recipe, seed=5).weights)
         before = torch.random.get_rng_state()
         meta.small_conv(5, seed=1)
         assert torch.equal(before, torch.random.get_rng_state())
@@ -298,7 +301,7 @@ def test_global_random_state_plays_no_part():
 
 
 def test_sinusoids_are_the_papers():
-    batch = meta.sinusoids(500, points=5, queries=20, seed=0)
+    batch = sinusoids(500, points=5, queries=20, seed=0)
     assert batch.support_x.shape == (500, 5, 1)
     assert batch.query_x.abs().max() <= 5
     assert batch.query_y.abs().max() <= 5
@@ -338,7 +341,7 @@ def test_queries_together_or_not():
 def test_features_of_each_stage():
     model = meta.small_conv(5, channels=8)
     x = torch.rand(6, 1, 28, 28)
-    found = meta.stage_features(model, meta.weights_of(model), x)
+    found = stage_features(model, meta.weights_of(model), x)
     assert {name: value.shape for name, value in found.items()} == {f"stage {k}": (6, 8) for k in range(1, 6)} | {
         "output": (6, 5)
     }
@@ -347,18 +350,18 @@ def test_features_of_each_stage():
 
 
 def test_bytes_held_at_once():
-    assert meta.peak_bytes(lambda: torch.zeros(1000)) == 4000
-    assert meta.peak_bytes(lambda: [torch.zeros(1000).sum() for _ in range(5)]) == 4020  # freed in between
-    assert meta.peak_bytes(lambda: torch.zeros(1000).add_(1).view(10, 100)) == 4000  # a view holds nothing
+    assert peak_bytes(lambda: torch.zeros(1000)) == 4000
+    assert peak_bytes(lambda: [torch.zeros(1000).sum() for _ in range(5)]) == 4020  # freed in between
+    assert peak_bytes(lambda: torch.zeros(1000).add_(1).view(10, 100)) == 4000  # a view holds nothing
     kept = torch.zeros(10_000)
-    assert meta.peak_bytes(lambda: kept.add_(1)) == 0
+    assert peak_bytes(lambda: kept.add_(1)) == 0
 
 
 def test_second_order_needs_more_memory():
-    model, batch = meta.mlp(), meta.sinusoids(25, seed=0)
+    model, batch = meta.mlp(), sinusoids(25, seed=0)
     weights = meta.weights_of(model)
     held = {
-        method: meta.peak_bytes(lambda m=method: meta.meta_gradient(model, weights, batch, method=m, steps=5))
+        method: peak_bytes(lambda m=method: meta.meta_gradient(model, weights, batch, method=m, steps=5))
         for method in ("MAML", "first order")
     }
     assert held["MAML"] > 1.5 * held["first order"] > 0
@@ -380,7 +383,7 @@ def gradient(**changes):
 
 def diverging(method):
     recipe = meta.MetaRecipe(method, inner_steps=5, inner_rate=1e4, meta_steps=5, outer_rate=1.0)
-    return meta.meta_train(meta.mlp(), lambda step: meta.sinusoids(4, seed=step), recipe)
+    return meta.meta_train(meta.mlp(), lambda step: sinusoids(4, seed=step), recipe)
 
 
 X, Y = torch.zeros(2, 4, 3), torch.tensor([[0, 1, 0, 1]] * 2)
@@ -407,9 +410,7 @@ X, Y = torch.zeros(2, 4, 3), torch.tensor([[0, 1, 0, 1]] * 2)
         (lambda: diverging("first order"), "Meta-step 0.*diverged"),
         (lambda: diverging("Reptile"), "diverged"),
         (
-            lambda: meta.adapted_outputs(
-                meta.mlp(), meta.weights_of(meta.mlp()), meta.sinusoids(2), steps=(90,), rate=9.0
-            ),
+            lambda: meta.adapted_outputs(meta.mlp(), meta.weights_of(meta.mlp()), sinusoids(2), steps=(90,), rate=9.0),
             "lower the inner rate",
         ),
         (lambda: meta.adapted_outputs(tiny(), meta.weights_of(tiny()), classes(), steps=(5, 1), rate=1), "ascending"),
@@ -421,7 +422,7 @@ X, Y = torch.zeros(2, 4, 3), torch.tensor([[0, 1, 0, 1]] * 2)
         (lambda: meta.small_conv(1), "two classes"),
         (lambda: meta.small_conv(5, norm="layer"), "layer"),
         (lambda: meta.weights_of(nn.BatchNorm1d(3)), "running averages"),
-        (lambda: meta.sinusoids(0), "one or more"),
+        (lambda: sinusoids(0), "one or more"),
         (lambda: heads.ridge_predict(X[0], X[0], X[0], penalty=0), "above 0"),
         (lambda: heads.ridge_predict(X[0], X[0, :2], X[0]), "4 support samples and 2"),
     ],

@@ -5,6 +5,7 @@ import pytest
 import timm
 import torch
 
+from tl_helpers.book.studies import with_adapter
 from tl_helpers.models import Classifier, WeightsError, load_backbone, load_imagenet_classifier, zoo
 from tl_helpers.models.backbone import pool_maps
 
@@ -186,8 +187,6 @@ def test_heads_that_cannot_be(classes, dropout):
 
 
 def test_an_adapter_sits_on_the_pooled_features():
-    from tl_helpers.models import with_adapter
-
     base = load_backbone("digit_cnn", pretrained=False).eval()
     grown = with_adapter(base, 16, seed=3).eval()
     assert grown.stage_names == (*base.stage_names, "pool", "adapter")
@@ -199,8 +198,6 @@ def test_an_adapter_sits_on_the_pooled_features():
 
 
 def test_an_adapter_can_sit_on_a_stage_in_the_middle():
-    from tl_helpers.models import with_adapter
-
     base = load_backbone("digit_cnn", pretrained=False).eval()
     cut = with_adapter(base, 16, after="conv2").eval()
     assert cut.stage_names == ("conv1", "conv2", "pool", "adapter")

@@ -129,7 +129,7 @@ def test_history_without_epochs_or_metrics_is_refused():
     with pytest.raises(ValueError, match="no epoch records"):
         plots.history(_Run("probe"))
     with pytest.raises(ValueError, match="the records have epoch"):
-        plots.history({"probe": [{"epoch": 1}]})
+        plots.history(_Run("probe", history=[{"epoch": 1}]))
 
 
 def test_confusion_counts():
@@ -264,7 +264,7 @@ def test_fractions_are_not_shown_as_percentages(draw, runs):
 
 def test_fractions_in_a_history_are_refused():
     with pytest.raises(ValueError, match="looks like fractions"):
-        plots.history({"probe": [{"epoch": 1, "validation_accuracy": 0.5}]})
+        plots.history(_Run("probe", history=[{"epoch": 1, "validation_accuracy": 0.5}]))
 
 
 def test_small_numbers_that_are_no_fractions_pass(runs):

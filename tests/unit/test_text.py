@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from tl_helpers import features
 from tl_helpers.adaptation import DeepCORAL
+from tl_helpers.book.studies import with_adapter
 from tl_helpers.data import TaskError, load_task, sentiment, task_from_dataset, without_labels
 from tl_helpers.data.text import decode_texts, encode_texts
 from tl_helpers.freezing import assert_frozen, freeze, snapshot
-from tl_helpers.models import Classifier, WeightsError, load_backbone, text, with_adapter
+from tl_helpers.models import Classifier, WeightsError, load_backbone, text
 from tl_helpers.training import Recipe, evaluate, fit
 
 LINES = [

@@ -21,16 +21,11 @@ class Alignment(Method, abc.ABC):
     Parameters
     ----------
     target : Unlabelled
-        The target's training images.
+        The target's training images, two or more.
     strength : float
         Of the loss beside the cross-entropy, 0 or more.
     settings : float or str
         Further settings of the method, recorded with the run.
-
-    Raises
-    ------
-    ValueError
-        For a negative strength, or fewer than two target samples.
     """
 
     one_process = False
@@ -55,10 +50,8 @@ class Alignment(Method, abc.ABC):
 
         Parameters
         ----------
-        features : torch.Tensor
-            float32, shape (N, dim): embeddings, the source's first.
-        logits : torch.Tensor
-            float32, shape (N, classes).
+        features, logits : torch.Tensor
+            float32, shapes (N, dim) and (N, classes), the source's first.
         sources : int
             How many of the N are the source's.
         progress : float

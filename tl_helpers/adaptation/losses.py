@@ -1,6 +1,7 @@
 """Alignment losses: what is added to the source's cross-entropy so that the target's features come to look alike.
 
-Each takes a batch of source features (N, d) and one of target features (M, d), never a target label.
+Each takes a batch of source features (N, d) and one of target features (M, d), never a target label. A ValueError says
+where a batch holds one sample, or the widths differ.
 """
 
 from __future__ import annotations
@@ -15,13 +16,7 @@ from tl_helpers.adaptation.shift import FACTORS
 
 
 def coral_loss(source: Tensor, target: Tensor) -> Tensor:
-    """Squared Frobenius distance of the covariances, over 4 d^2: DeepCORAL (Sun and Saenko 2016), equation 1.
-
-    Raises
-    ------
-    ValueError
-        For batches of one sample, or of different width.
-    """
+    """Squared Frobenius distance of the covariances, over 4 d^2: DeepCORAL (Sun and Saenko 2016), equation 1."""
     _check(source, target)
     difference = source.T.cov() - target.T.cov()
     return difference.square().sum() / (4 * source.shape[1] ** 2)
@@ -31,11 +26,6 @@ def mmd_loss(source: Tensor, target: Tensor, factors: Sequence[float] = FACTORS)
     """Squared MMD (the biased estimate, so never below 0) under a mean of Gaussian kernels: DAN (Long et al. 2015).
 
     Bandwidths are multiples of the batch's root mean squared distance; no gradient flows through that.
-
-    Raises
-    ------
-    ValueError
-        For batches of one sample, or of different width.
     """
     _check(source, target)
     x = torch.cat([source, target])
@@ -63,13 +53,7 @@ def reverse_gradient(x: Tensor, strength: float) -> Tensor:
 
 
 def reversal_strength(progress: float, gamma: float = 10.0) -> float:
-    """The paper's schedule, 2 / (1 + exp(-gamma p)) - 1, for the share p of training that is done.
-
-    Raises
-    ------
-    ValueError
-        For a share outside [0, 1].
-    """
+    """The paper's schedule, 2 / (1 + exp(-gamma p)) - 1, for the share p of training that is done, from 0 to 1."""
     if not 0 <= progress <= 1:
         raise ValueError(f"progress={progress}: a share of training, from 0 to 1.")
     return 2 / (1 + math.exp(-gamma * progress)) - 1
@@ -78,12 +62,7 @@ def reversal_strength(progress: float, gamma: float = 10.0) -> float:
 def domain_loss(source_logits: Tensor, target_logits: Tensor, weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Binary cross-entropy of a domain classifier (source 1, target 0), mean of the two domains' means.
 
-    Parameters
-    ----------
-    source_logits, target_logits : torch.Tensor
-        float, shapes (N,) and (M,).
-    weights : tuple of torch.Tensor, optional
-        One for each sample of each domain, shapes (N,) and (M,); see `certainty`.
+    Logits are float, shapes (N,) and (M,), and so are the weights of each domain's samples; see `certainty`.
     """
     each = nn.functional.softplus(-source_logits), nn.functional.softplus(target_logits)
     if weights is None:

@@ -25,12 +25,7 @@ HIDDEN = 128
 
 
 class DeepCORAL(Alignment):
-    """Equal covariances of the logits (Sun and Saenko 2016: their last layer), or of the features.
-
-    Parameters
-    ----------
-    on : {"features", "logits"}
-    """
+    """Equal covariances of the ``features``, or of the ``logits`` (Sun and Saenko 2016: their last layer)."""
 
     def __init__(self, target: Unlabelled, strength: float = 1.0, *, on: str = "features") -> None:
         if on not in ("features", "logits"):
@@ -53,15 +48,9 @@ class DAN(Alignment):
 class DANN(Alignment):
     """Features in which a discriminator cannot find the domain (Ganin et al. 2016).
 
-    The discriminator learns to tell the domains apart; the gradient that reaches the features is reversed and grows from 0
-    to `strength` along the paper's schedule.
-
-    Parameters
-    ----------
-    dim : int
-        Length of the embedding (``model.backbone.dim``).
-    seed : int
-        Of the discriminator's initial weights.
+    The discriminator learns to tell the domains apart; the gradient that reaches the features is reversed and grows
+    from 0 to `strength` along the paper's schedule. `dim` is the length of the embedding (``model.backbone.dim``),
+    `seed` that of the discriminator's initial weights.
     """
 
     def __init__(self, target: Unlabelled, strength: float = 1.0, *, dim: int, seed: int = 0) -> None:
@@ -91,20 +80,11 @@ class DANN(Alignment):
 class CDAN(DANN):
     """DANN whose discriminator also sees what the classifier says: features times class probabilities (Long et al. 2018).
 
-    Parameters
-    ----------
-    entropy : bool
-        CDAN+E: samples that the classifier is sure of count for more.
+    With `entropy` it is CDAN+E: samples that the classifier is sure of count for more.
     """
 
     def __init__(
-        self,
-        target: Unlabelled,
-        strength: float = 1.0,
-        *,
-        dim: int,
-        entropy: bool = True,
-        seed: int = 0,
+        self, target: Unlabelled, strength: float = 1.0, *, dim: int, entropy: bool = True, seed: int = 0
     ) -> None:
         super().__init__(target, strength, dim=dim, seed=seed)
         self.settings["entropy"] = str(entropy)
@@ -124,13 +104,8 @@ class CDAN(DANN):
 class SelfTraining(Alignment):
     """Learn from the model's own confident answers on the target (pseudo-labels; Lee 2013).
 
-    The loss on the target starts after a fifth of the training, when there is something to believe, and grows to
-    `strength` by the end.
-
-    Parameters
-    ----------
-    threshold : float
-        A target sample counts once its most likely class has this probability, in (0, 1].
+    A target sample counts once its most likely class has a probability of `threshold`, in (0, 1]. The loss on the
+    target starts after a fifth of the training, when there is something to believe, and grows to `strength` by the end.
     """
 
     START = 0.2

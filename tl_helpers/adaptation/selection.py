@@ -22,18 +22,7 @@ from tl_helpers.training import evaluate, predict
 
 
 def negative_entropy(probabilities: np.ndarray) -> float:
-    """Minus the mean entropy of the target's predictions, in nats: confident models score high.
-
-    Parameters
-    ----------
-    probabilities : numpy.ndarray
-        float, shape (N, classes), rows sum to 1.
-
-    Raises
-    ------
-    ValueError
-        If these are no probabilities.
-    """
+    """Minus the mean entropy of the target's predictions, float (N, classes), in nats: confident models score high."""
     return -float(entropy(_distribution(probabilities), axis=1).mean())
 
 
@@ -48,21 +37,10 @@ def mutual_information(probabilities: np.ndarray) -> float:
 
 
 def importance_weights(source: np.ndarray, target: np.ndarray, *, most: float = 20.0) -> np.ndarray:
-    """How much more likely each source sample is in the target, p_target(x) / p_source(x), from a domain classifier.
+    """How much more likely each source sample is in the target, p_target(x) / p_source(x), from a domain classifier: (N,).
 
     Bickel et al. (2007), "Discriminative learning for differing training and test distributions"; scaled to mean 1.
-
-    Parameters
-    ----------
-    source, target : numpy.ndarray
-        float, shapes (N, d) and (M, d): features.
-    most : float
-        Weights are cut off here, so that one sample cannot decide.
-
-    Returns
-    -------
-    numpy.ndarray
-        float, shape (N,).
+    Features are float, shapes (N, d) and (M, d). Weights are cut off at `most`, so that one sample cannot decide.
     """
     source, target = _pair(source, target)
     x = np.concatenate([source, target])
@@ -78,21 +56,10 @@ def importance_weights(source: np.ndarray, target: np.ndarray, *, most: float = 
 def importance_weighted(right: np.ndarray, weights: np.ndarray, *, control: bool = True) -> float:
     """Estimated accuracy on the target, in %: held-out source samples count as much as they resemble the target.
 
-    With a control variate, which takes out the noise that the weights' own mean brings: deep embedded validation (You et
-    al. 2019), equation 8; without, importance-weighted cross-validation (Sugiyama et al. 2007).
-
-    Parameters
-    ----------
-    right : numpy.ndarray
-        bool, shape (N,): whether the model is right on each held-out source sample.
-    weights : numpy.ndarray
-        float, shape (N,): see `importance_weights`.
-    control : bool
-
-    Raises
-    ------
-    ValueError
-        For different lengths, fewer than two samples, or negative weights.
+    With a control variate, which takes out the noise that the weights' own mean brings: deep embedded validation (You
+    et al. 2019), equation 8; without, importance-weighted cross-validation (Sugiyama et al. 2007). Whether the model is
+    right on each held-out source sample, bool (N,), and the `importance_weights`, float (N,), 0 or more; two samples or
+    more.
     """
     right, weights = np.asarray(right, dtype=float), np.asarray(weights, dtype=float)
     if right.shape != weights.shape or right.ndim != 1 or len(right) < 2:
@@ -110,22 +77,15 @@ def reverse_validation(
 ) -> float:
     """Adapt back: learn from the target with the model's own answers as labels, and see what is left of the source, in %.
 
-    Ganin et al. (2016), section 5.1.2, after Zhong et al. (2010). The way back starts from the adapted model, as in that
-    paper. A model that confuses the target's classes cannot find back.
-
-    Parameters
-    ----------
-    model : Classifier
-        Adapted from the source to the target; left as it is.
-    pair : DomainPair
-    train : callable
-        Trains a model in place: called with a copy of the model, the pseudo-labelled target, and the unlabelled source.
+    Ganin et al. (2016), section 5.1.2, after Zhong et al. (2010). The way back starts from a copy of the adapted model,
+    as in that paper. A model that confuses the target's classes cannot find back. `train` trains a model in place: it
+    is called with the copy, the pseudo-labelled target, and the unlabelled source.
 
     Returns
     -------
     float
-        Accuracy on the source's validation split. If all pseudo-labels are one class there is nothing to learn from, and
-        it is that class's share.
+        Accuracy on the source's validation split. If all pseudo-labels are one class there is nothing to learn from,
+        and it is that class's share.
     """
     target, source, held_out = pair.target("train"), pair.source("train"), pair.source("validation")
     said = predict(model, target).argmax(axis=1)

@@ -33,22 +33,9 @@ class Discrepancy:
 def a_distance(source: np.ndarray, target: np.ndarray, *, folds: int = 5, seed: int = 0) -> float:
     """Proxy A-distance 2 (1 - 2 e): e is the error of a linear classifier that tells the domains apart.
 
-    Ben-David et al. (2007), "Analysis of representations for domain adaptation". The error is cross-validated and is the
-    mean of the two domains' errors, so domains of different size do not look different for that alone.
-
-    Parameters
-    ----------
-    source, target : numpy.ndarray
-        float, shapes (N, d) and (M, d).
-    folds : int
-        Of the cross-validation, 2 or more.
-    seed : int
-        Of the folds.
-
-    Returns
-    -------
-    float
-        From 0 (cannot be told apart) to 2 (always told apart).
+    Ben-David et al. (2007), "Analysis of representations for domain adaptation". The error is cross-validated in
+    `folds`, drawn with `seed`, and is the mean of the two domains' errors, so domains of different size do not look
+    different for that alone. From features, float (N, d) and (M, d): 0 (cannot be told apart) to 2 (always told apart).
 
     Raises
     ------
@@ -57,9 +44,7 @@ def a_distance(source: np.ndarray, target: np.ndarray, *, folds: int = 5, seed: 
     """
     source, target = _pair(source, target)
     if min(len(source), len(target)) < folds or folds < 2:
-        raise ValueError(
-            f"{len(source)} and {len(target)} samples are too few for {folds} folds: give {folds} or more of each domain."
-        )
+        raise ValueError(f"{len(source)} and {len(target)} samples are too few for {folds} folds.")
     x = np.concatenate([source, target])
     domain = np.repeat([0, 1], [len(source), len(target)])
     judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, class_weight="balanced"))
@@ -73,19 +58,10 @@ def mmd(
 ) -> Discrepancy:
     """Maximum mean discrepancy, squared, with a permutation test of "both samples come from one distribution".
 
-    The unbiased estimate of Gretton et al. (2012), "A kernel two-sample test", equation 3; around 0 (also below) for equal
-    distributions. ``rbf`` and ``laplace`` average over five bandwidths around the median distance of the pooled samples.
-
-    Parameters
-    ----------
-    source, target : numpy.ndarray
-        float, shapes (N, d) and (M, d); two samples or more each.
-    kernel : {"linear", "rbf", "laplace"}
-        ``linear`` compares means only.
-    permutations : int
-        0 skips the test.
-    seed : int
-        Of the permutations.
+    The unbiased estimate of Gretton et al. (2012), "A kernel two-sample test", equation 3; around 0 (also below) for
+    equal distributions. ``rbf`` and ``laplace`` average over five bandwidths around the median distance of the pooled
+    samples; ``linear`` compares means only. Features are float, (N, d) and (M, d), two samples or more each. No
+    permutations, no test.
 
     Raises
     ------
@@ -111,13 +87,8 @@ def centroid_distances(
 ) -> np.ndarray:
     """How far each class has moved: the distance of its two centres, in units of the source's spread within classes.
 
-    The spread is the root mean squared distance of the source's samples to the centre of their class. NaN for a class that
-    one of the domains lacks.
-
-    Returns
-    -------
-    numpy.ndarray
-        float, shape (classes,).
+    The spread is the root mean squared distance of the source's samples to the centre of their class. float, shape
+    (classes,); NaN for a class that one of the domains lacks.
     """
     source, target = _pair(source, target)
     ours, theirs = np.asarray(source_labels), np.asarray(oracle_target_labels)
@@ -139,36 +110,25 @@ def label_shift(source_labels: np.ndarray, oracle_target_labels: np.ndarray) -> 
 
 
 def estimate_proportions(held_out_labels: np.ndarray, held_out_said: np.ndarray, target_said: np.ndarray) -> np.ndarray:
-    """Class proportions of the target without its labels, from a source classifier's confusions.
+    """Class proportions of the target without its labels, from a source classifier's confusions: float (classes,), sum 1.
 
-    Black box shift estimation (Lipton et al. 2018): if only the proportions differ, what the classifier says on the target
-    is its confusion matrix times the target's proportions. Solved by least squares, clipped at 0, normalised.
+    Black box shift estimation (Lipton et al. 2018): if only the proportions differ, what the classifier says on the
+    target is its confusion matrix times the target's proportions. Solved by least squares, clipped at 0, normalised.
 
     Parameters
     ----------
     held_out_labels, held_out_said : numpy.ndarray
-        int, shape (N,): true classes and the classifier's, on source samples it has not seen.
+        int, shape (N,): true classes and the classifier's, on source samples it has not seen. A ValueError names an
+        absent class.
     target_said : numpy.ndarray
         int, shape (M,): the classifier's classes on the target.
-
-    Returns
-    -------
-    numpy.ndarray
-        float, shape (classes,), sum 1.
-
-    Raises
-    ------
-    ValueError
-        If a class is absent from the held-out source samples.
     """
     truth, said, there = map(np.asarray, (held_out_labels, held_out_said, target_said))
     classes = int(max(truth.max(), said.max(), there.max())) + 1
     counts = np.bincount(truth, minlength=classes)
     if (counts == 0).any():
-        raise ValueError(
-            f"class {int(np.flatnonzero(counts == 0)[0])} is absent from the held-out source samples: its confusions "
-            "cannot be estimated. Hold out more samples."
-        )
+        absent = int(np.flatnonzero(counts == 0)[0])
+        raise ValueError(f"class {absent} is absent from the held-out source samples: hold out more of them.")
     confusion = np.zeros((classes, classes))
     np.add.at(confusion, (said, truth), 1)
     seen = np.bincount(there, minlength=classes) / len(there)

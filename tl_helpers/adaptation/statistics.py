@@ -19,21 +19,10 @@ BATCH = 64
 
 
 def standardise(features: np.ndarray, domains: np.ndarray) -> np.ndarray:
-    """Each domain's features with mean 0 and standard deviation 1, by its own statistics.
+    """Each domain's features, float (N, d), with mean 0 and standard deviation 1, by its own statistics.
 
-    A feature that is constant within a domain becomes 0 there.
-
-    Parameters
-    ----------
-    features : numpy.ndarray
-        float, shape (N, d).
-    domains : numpy.ndarray
-        Shape (N,): a name or number for each sample.
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, or a domain has fewer than two samples.
+    `domains` holds a name or number for each sample, (N,); a domain has two or more. A feature that is constant within
+    a domain becomes 0 there.
     """
     features, domains = np.asarray(features, dtype=float), np.asarray(domains)
     if len(features) != len(domains):
@@ -50,27 +39,11 @@ def standardise(features: np.ndarray, domains: np.ndarray) -> np.ndarray:
 
 
 def coral(source: np.ndarray, target: np.ndarray, shrink: float = 1.0) -> np.ndarray:
-    """Source features with the target's covariance (CORAL; Sun, Feng and Saenko 2016, algorithm 1).
+    """Source features, float (N, d), with the covariance of the target's, (M, d).
 
-    Whitens with (C_source + shrink I)^(-1/2), colours with (C_target + shrink I)^(1/2). Means stay as they are: standardise
-    first, as the paper does.
-
-    Parameters
-    ----------
-    source, target : numpy.ndarray
-        float, shapes (N, d) and (M, d).
-    shrink : float
-        Above 0; the paper's 1 by default.
-
-    Returns
-    -------
-    numpy.ndarray
-        float, shape (N, d). A classifier is trained on these and applied to the target as it is.
-
-    Raises
-    ------
-    ValueError
-        For features of different width, NaN, or a shrinkage of 0 or less.
+    CORAL (Sun, Feng and Saenko 2016, algorithm 1): whitens with (C_source + shrink I)^(-1/2), colours with (C_target +
+    shrink I)^(1/2), `shrink` above 0. Means stay as they are: standardise first, as the paper does. A classifier is
+    trained on these and applied to the target as it is.
     """
     source, target = _pair(source, target)
     if shrink <= 0:
@@ -85,18 +58,8 @@ def adapt_batch_norm(model: Classifier, samples: Samples | Unlabelled) -> Classi
     """A copy of the model whose batch-norm statistics are those of these samples: AdaBN (Li et al. 2017).
 
     The weights stay as they are, and so do the statistics of stages below the freeze line. Statistics are averaged over
-    batches of 64, which counts each batch alike.
-
-    Parameters
-    ----------
-    model : Classifier
-    samples : Unlabelled or Samples
-        Of the target; labels are not looked at.
-
-    Raises
-    ------
-    ValueError
-        If the model has no batch norm above its freeze line, or there are fewer than two samples.
+    batches of 64, which counts each batch alike; labels are not looked at. A ValueError if the model has no batch norm
+    above its freeze line, or there are fewer than two samples.
     """
     if len(samples) < 2:
         raise ValueError(f"{samples.name}: batch-norm statistics need two samples or more.")

@@ -10,28 +10,20 @@ from tl_helpers import keys
 from tl_helpers.continual.streams import together
 from tl_helpers.data import Samples
 
-KINDS = ("reservoir", "balanced")
-
 
 class Buffer:
     """At most `size` samples of all that were added.
 
-    Parameters
-    ----------
-    size : int
-        1 or more.
-    kind : {"reservoir", "balanced"}
-        ``reservoir`` (Vitter 1985, algorithm R): every sample that ever came by is kept with the same probability,
-        whatever the stream's length. ``balanced``: as many of each class (of each experience) as there is room for, at
-        random; classes that have fewer leave their room empty.
-    seed : int
+    Of kind ``reservoir`` (Vitter 1985, algorithm R), every sample that ever came by is kept with the same probability,
+    whatever the stream's length. Of kind ``balanced``, as many of each class (of each experience) as there is room for,
+    at random; classes that have fewer leave their room empty.
     """
 
     def __init__(self, size: int, kind: Literal["reservoir", "balanced"] = "reservoir", seed: int = 0) -> None:
         if size < 1:
             raise ValueError(f"size={size}: a buffer holds one sample or more.")
-        if kind not in KINDS:
-            raise ValueError(f"kind={kind!r}: use {' or '.join(KINDS)}.")
+        if kind not in ("reservoir", "balanced"):
+            raise ValueError(f"kind={kind!r}: use reservoir or balanced.")
         self.size, self.kind = size, kind
         self.random = np.random.default_rng(seed)
         self.seen = 0

@@ -37,11 +37,10 @@ TOGETHER = 32
 def fisher_diagonal(
     model: Classifier, x: Tensor, labels: Tensor, allowed: Tensor, *, estimate: Estimate = "exact", seed: int = 0
 ) -> Tensor:
-    """The Fisher diagonal of the parameters above the freeze line, in eval mode.
+    """The Fisher diagonal of the parameters above the freeze line, in eval mode; a ValueError for no samples.
 
     Parameters
     ----------
-    model : Classifier
     x : torch.Tensor
         Prepared images, or activations at the model's freeze line: (N, ...).
     labels : torch.Tensor
@@ -56,11 +55,6 @@ def fisher_diagonal(
     -------
     torch.Tensor
         Shape (P,), in the order of the model's parameters that ask for a gradient; 0 or above.
-
-    Raises
-    ------
-    ValueError
-        For an unknown estimate, or no samples.
     """
     if estimate not in ESTIMATES:
         raise ValueError(f"estimate={estimate!r}: use {', '.join(ESTIMATES)}.")

@@ -13,20 +13,9 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0
 
     .. math:: T^2 \, \frac1N \sum_x \mathrm{KL}\left( p_T(x) \,\|\, q_T(x) \right)
 
-    with :math:`p_T` the teacher's and :math:`q_T` the student's softmax of logits divided by T. The factor :math:`T^2`
-    keeps the gradient's size the same for all T; some libraries leave it out.
-
-    Parameters
-    ----------
-    student, teacher : torch.Tensor
-        Logits, float, shape (N, classes). The teacher gets no gradient.
-    temperature : float
-        Above 0.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, or a temperature of 0 or below.
+    with :math:`p_T` the teacher's and :math:`q_T` the student's softmax of logits (N, classes) divided by T. The factor
+    :math:`T^2` keeps the gradient's size the same for all T; some libraries leave it out. The teacher gets no gradient.
+    A ValueError for shapes that differ, or a temperature that is not above 0.
     """
     if not temperature > 0:
         raise ValueError(f"temperature={temperature}: above 0.")
@@ -40,15 +29,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0
 def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy as if answers that are not allowed had no output, a scalar.
 
-    Parameters
-    ----------
-    logits : torch.Tensor
-        float, shape (N, classes).
-    labels : torch.Tensor
-        int64, shape (N,).
-    allowed : torch.Tensor
-        bool, shape (N, classes).
-    weights : torch.Tensor, optional
-        float32, shape (N,): of each sample.
+    Logits and what is allowed (bool) have the shape (N, classes), labels (int64) and each sample's weight (float32)
+    (N,).
     """
     return cross_entropy(logits.masked_fill(~allowed.to(logits.device), -torch.inf), labels, weights)

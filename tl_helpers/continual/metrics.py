@@ -1,6 +1,7 @@
 r"""Metrics of continual learning, all from one matrix: :math:`R_{i,j}` is the accuracy on experience j after learning i.
 
-Rows and columns are in the order of the stream, in %; a method that sees everything at once fills in its rows, too.
+It is a float array (T, T), in %. Rows and columns are in the order of the stream; a method that sees everything at once
+fills in its rows, too.
 """
 
 from __future__ import annotations
@@ -9,13 +10,7 @@ import numpy as np
 
 
 def average_accuracy(matrix: np.ndarray) -> float:
-    """Mean accuracy over all experiences after the last (Lopez-Paz and Ranzato 2017, ACC): the mean of the last row.
-
-    Parameters
-    ----------
-    matrix : numpy.ndarray
-        float, shape (T, T), in %.
-    """
+    """Mean accuracy on all experiences after the last (Lopez-Paz and Ranzato 2017, ACC): the mean of the last row, in %."""
     return float(_checked(matrix)[-1].mean())
 
 
@@ -51,12 +46,7 @@ def forward_transfer(matrix: np.ndarray, baseline: np.ndarray) -> float:
 
     .. math:: \frac{1}{T-1} \sum_{j>1} \left( R_{j-1,j} - b_j \right)
 
-    Parameters
-    ----------
-    matrix : numpy.ndarray
-        float, shape (T, T), in %.
-    baseline : numpy.ndarray
-        float, shape (T,): accuracy of the untrained model on each experience, in %.
+    with the baseline b, shape (T,): accuracy of the untrained model on each experience, in %.
     """
     matrix, baseline = _checked(matrix), np.asarray(baseline, dtype=float)
     if baseline.shape != (len(matrix),):

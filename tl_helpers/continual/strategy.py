@@ -32,11 +32,7 @@ MakeModel = Callable[[int], Classifier]
 class Strategy(Method):
     """Learning one experience after the other, without anything against forgetting; the others change what they must.
 
-    Attributes
-    ----------
-    stream : Stream
-    now : int
-        The experience that is being learned.
+    `stream` is what is learned, `now` the number of the experience that is being learned.
     """
 
     name = "strategy"
@@ -104,9 +100,6 @@ class Outcome:
 
     Attributes
     ----------
-    stream, strategy : str
-    settings : dict
-    seed : int
     matrix : numpy.ndarray
         float64, shape (T, T): accuracy in % on experience j (column) after learning experience i (row).
     baseline : numpy.ndarray
@@ -116,10 +109,8 @@ class Outcome:
         class-incremental scenario this separates what it knows from whether it knows where to look.
     seconds : float
         Learning only.
-    memory : int
-        Bytes kept besides the model, at the end.
-    parameters : int
-        Needed to answer, at the end.
+    memory, parameters : int
+        Bytes kept besides the model, and parameters needed to answer, at the end.
     """
 
     stream: str
@@ -186,7 +177,6 @@ def run_stream(
 
     Parameters
     ----------
-    stream : Stream
     strategy : Strategy
         A new one: it is changed by what it learns.
     make_model : callable
@@ -206,21 +196,20 @@ def run_stream(
     Raises
     ------
     ValueError
-        For a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric, or a recipe
-        whose freeze line moves.
+        For a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric, or a
+        recipe whose freeze line moves.
     """
     if metric not in ("accuracy", "balanced_accuracy"):
         raise ValueError(f"metric={metric!r}: use accuracy or balanced_accuracy.")
     if recipe.unfreeze != "at_once":
         raise ValueError(
-            f"unfreeze={recipe.unfreeze!r}: strategies hold on to the weights above one freeze line, so it may not move."
+            f"unfreeze={recipe.unfreeze!r}: strategies hold on to the weights above one fixed freeze line."
         )
     strategy.before_stream(stream, make_model, seed)
     model = make_model(seed)
-    if model.head[-1].out_features != len(stream.classes):
-        raise ValueError(
-            f"The model has {model.head[-1].out_features} outputs, the stream {stream.name} {len(stream.classes)} classes."
-        )
+    outputs = model.head[-1].out_features
+    if outputs != len(stream.classes):
+        raise ValueError(f"The model has {outputs} outputs, the stream {stream.name} {len(stream.classes)} classes.")
 
     def scores(now: int, logits: Callable[[int, Samples], np.ndarray], *, told: bool = False) -> list[float]:
         """On every experience: among the classes that may be answered there by now (or will be), or its own only."""

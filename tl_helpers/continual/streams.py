@@ -14,7 +14,7 @@ class      nothing                                     which of all classes seen
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,7 @@ import torch
 import torchvision.transforms.v2.functional as tvf
 
 from tl_helpers.data import Samples, Task, TaskError
+from tl_helpers.data.splits import SPLITS
 
 Scenario = Literal["task", "domain", "class"]
 SCENARIOS: tuple[Scenario, ...] = ("task", "domain", "class")
@@ -30,15 +31,9 @@ SCENARIOS: tuple[Scenario, ...] = ("task", "domain", "class")
 
 @dataclass(frozen=True)
 class Experience:
-    """What is learned at one time.
+    """What is learned at one time: three splits, and the numbers of the classes that occur in it.
 
-    Attributes
-    ----------
-    name : str
-    train, validation, test : Samples
-        With the column ``experience`` in ``extra``: the number of the experience, for each sample.
-    classes : tuple of int
-        Numbers of the classes that occur in it.
+    The samples have the column ``experience`` in ``extra``: the number of the experience, for each of them.
     """
 
     name: str
@@ -49,23 +44,14 @@ class Experience:
 
     def split(self, name: str) -> Samples:
         """``train``, ``validation`` or ``test``."""
-        if name not in ("train", "validation", "test"):
-            raise KeyError(f"{name!r} is no split: use train, validation or test.")
+        if name not in SPLITS:
+            raise KeyError(f"{name!r} is no split: use {', '.join(SPLITS)}.")
         return getattr(self, name)
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Experiences in order, and the scenario in which they are learned.
-
-    Attributes
-    ----------
-    name : str
-    scenario : {"task", "domain", "class"}
-    classes : tuple of str
-        Names of all the classes of the stream, by number.
-    experiences : tuple of Experience
-    """
+    """Experiences in order, the scenario in which they are learned, and the names of all their classes, by number."""
 
     name: str
     scenario: Scenario
@@ -78,7 +64,7 @@ class Stream:
         if not self.experiences:
             raise TaskError(f"{self.name}: a stream needs one experience or more.")
         for experience in self.experiences:
-            for split in ("train", "validation", "test"):
+            for split in SPLITS:
                 if len(experience.split(split)) == 0:
                     raise TaskError(f"{self.name}: the {split} split of {experience.name} is empty.")
 
@@ -95,11 +81,7 @@ class Stream:
     def allowed(self, now: int, of: Sequence[int] | np.ndarray) -> torch.Tensor:
         """The answers that samples may get after experience `now`: bool, shape (N, classes).
 
-        Parameters
-        ----------
-        now : int
-        of : sequence of int, length N
-            The experience of each sample; only the task-incremental scenario looks at it.
+        `of` is the experience of each of the N samples; only the task-incremental scenario looks at it.
         """
         of = np.asarray(of, dtype=np.int64)
         masks = np.zeros((len(self), len(self.classes)), dtype=bool)
@@ -146,49 +128,34 @@ def split_stream(
 
     Parameters
     ----------
-    task : Task
-    scenario : {"task", "domain", "class"}
     ways : int
-        Classes of each experience.
+        Classes of each experience: two or more, and a divisor of their number.
     size : int, optional
         Pixels of the images.
     order : sequence of int, optional
-        In which the classes come; as they are numbered by default.
-
-    Raises
-    ------
-    ValueError
-        If the classes cannot be divided so, or the order is no order of all classes.
+        In which the classes come, each once; as they are numbered by default.
     """
     order = list(range(len(task.classes))) if order is None else list(order)
     if sorted(order) != list(range(len(task.classes))):
         raise ValueError(f"order={order}: name each of the {len(task.classes)} classes once.")
     if ways < 2 or len(order) % ways:
         raise ValueError(f"ways={ways}: two or more, and a divisor of the {len(order)} classes.")
-    splits = {split: task.samples(split, size) for split in ("train", "validation", "test")}
+    splits = {split: task.samples(split, size) for split in SPLITS}
     groups = [order[start : start + ways] for start in range(0, len(order), ways)]
     classes = tuple(f"{place + 1}." for place in range(ways)) if scenario == "domain" else task.classes
     experiences = []
     for number, group in enumerate(groups):
         label = {old: place if scenario == "domain" else old for place, old in enumerate(group)}
-        parts = {split: _only(samples, label, classes, number) for split, samples in splits.items()}
+        parts = {split: _only(samples, label, classes) for split, samples in splits.items()}
         name = " or ".join(task.classes[old] for old in group)
-        experiences.append(Experience(name, **parts, classes=tuple(sorted(label.values()))))
+        experiences.append(_experience(name, number, parts, tuple(sorted(label.values()))))
     return Stream(f"split {task.name}", scenario, classes, tuple(experiences))
 
 
 def permuted_stream(task: Task, count: int, *, seed: int = 0, size: int | None = None) -> Stream:
     """The same task with its pixels in another order each time (Goodfellow et al. 2013), domain-incremental.
 
-    The first experience has the pixels as they are.
-
-    Parameters
-    ----------
-    task : Task
-    count : int
-        Experiences.
-    seed : int
-        Of the permutations.
+    The first of the `count` experiences has the pixels as they are; the seed is that of the permutations.
     """
 
     def change(pixels: torch.Tensor, number: int) -> torch.Tensor:
@@ -216,59 +183,57 @@ def domain_stream(tasks: Sequence[Task], *, size: int | None = None, most: int |
     Parameters
     ----------
     tasks : sequence of Task
-        With the same classes in the same order.
+        With the same classes in the same order; a TaskError for others.
     size : int, optional
         Pixels of the images; leave it out for sentences.
     most : int, optional
-        Samples of each split, at most; a random part of it.
-    seed : int
-        Of that part.
-
-    Raises
-    ------
-    TaskError
-        For other classes.
+        Samples of each split, at most; a random part of it, drawn with `seed`.
     """
     classes = tasks[0].classes
     for task in tasks:
         if task.classes != classes:
             raise TaskError(f"{task.name} and {tasks[0].name} have other classes: a domain stream needs the same ones.")
-    experiences = []
-    for number, task in enumerate(tasks):
-        parts = {}
-        for split in ("train", "validation", "test"):
-            samples = task.samples(split, size)
-            if most is not None and len(samples) > most:
-                samples = samples.take(np.random.default_rng(seed).permutation(len(samples))[:most])
-            parts[split] = _numbered(samples, number)
-        experiences.append(Experience(task.domain, **parts, classes=tuple(range(len(classes)))))
+
+    def part(samples: Samples) -> Samples:
+        if most is None or len(samples) <= most:
+            return samples
+        return samples.take(np.random.default_rng(seed).permutation(len(samples))[:most])
+
+    experiences = [
+        _experience(task.domain, number, {split: part(task.samples(split, size)) for split in SPLITS})
+        for number, task in enumerate(tasks)
+    ]
     return Stream(" → ".join(task.domain for task in tasks), "domain", classes, tuple(experiences))
 
 
-def _changed_stream(task: Task, names: list[str], change, size: int | None) -> Stream:
-    if len(names) < 1:
-        raise ValueError(f"{task.name}: a stream needs one experience or more.")
-    experiences = []
-    for number, name in enumerate(names):
-        parts = {}
-        for split in ("train", "validation", "test"):
-            samples = task.samples(split, size)
-            pixels = change(samples.inputs, number)
-            parts[split] = _numbered(
-                dataclasses.replace(samples, inputs=pixels, table=f"{samples.table}-{name}"), number
-            )
-        experiences.append(Experience(name, **parts, classes=tuple(range(len(task.classes)))))
+def _changed_stream(
+    task: Task, names: list[str], change: Callable[[torch.Tensor, int], torch.Tensor], size: int | None
+) -> Stream:
+    def changed(samples: Samples, number: int) -> Samples:
+        return dataclasses.replace(
+            samples, inputs=change(samples.inputs, number), table=f"{samples.table}-{names[number]}"
+        )
+
+    experiences = [
+        _experience(name, number, {split: changed(task.samples(split, size), number) for split in SPLITS})
+        for number, name in enumerate(names)
+    ]
     return Stream(f"{task.name}, {len(names)} times", "domain", task.classes, tuple(experiences))
 
 
-def _only(samples: Samples, label: dict[int, int], classes: tuple[str, ...], number: int) -> Samples:
+def _only(samples: Samples, label: dict[int, int], classes: tuple[str, ...]) -> Samples:
     """The samples of some classes, with new labels."""
-    kept = np.flatnonzero(np.isin(samples.labels.numpy(), list(label)))
-    some = samples.take(kept)
+    some = samples.take(np.flatnonzero(np.isin(samples.labels.numpy(), list(label))))
     labels = torch.tensor([label[int(old)] for old in some.labels], dtype=torch.int64)
-    return _numbered(dataclasses.replace(some, labels=labels, classes=classes), number)
+    return dataclasses.replace(some, labels=labels, classes=classes)
 
 
-def _numbered(samples: Samples, number: int) -> Samples:
-    """With the number of the experience as a column."""
-    return dataclasses.replace(samples, extra={**samples.extra, "experience": np.full(len(samples), number)})
+def _experience(
+    name: str, number: int, parts: dict[str, Samples], classes: tuple[int, ...] | None = None
+) -> Experience:
+    """An experience with its number as a column; by default all classes occur in it."""
+    numbered = {
+        split: dataclasses.replace(part, extra={**part.extra, "experience": np.full(len(part), number)})
+        for split, part in parts.items()
+    }
+    return Experience(name, **numbered, classes=classes or tuple(range(len(parts["train"].classes))))

@@ -42,11 +42,7 @@ def pull(weights: Tensor, importance: Tensor, anchors: Tensor) -> Tensor:
 def quadratic_penalty(weights: Tensor, importance: Tensor, anchors: Tensor) -> Tensor:
     r""":math:`\frac12 \sum_t \sum_i \Omega_{t,i} (\theta_i - \theta^*_{t,i})^2`, a scalar.
 
-    Parameters
-    ----------
-    weights : torch.Tensor
-        float, shape (P,).
-    importance, anchors : torch.Tensor
-        float, shape (T, P): for each earlier experience, how much each weight matters and what it was.
+    Weights (P,); for each earlier experience, how much each weight matters and what it was: importance and anchors (T,
+    P).
     """
     return 0.5 * (importance * (weights - anchors).square()).sum()

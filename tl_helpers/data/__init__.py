@@ -7,23 +7,3 @@ from tl_helpers.data.glyphs import MetaTask, load_meta_task
 from tl_helpers.data.sources import PACKAGED, load_task
 from tl_helpers.data.splits import nested_subset, split_rows
 from tl_helpers.data.task import Samples, Task, task_from_dataset
-
-__all__ = [
-    "CORRUPTIONS",
-    "PACKAGED",
-    "DomainPair",
-    "MetaTask",
-    "Samples",
-    "TargetLabelsError",
-    "Task",
-    "TaskError",
-    "Unlabelled",
-    "UnreadableImageError",
-    "corrupt",
-    "load_meta_task",
-    "load_task",
-    "nested_subset",
-    "split_rows",
-    "task_from_dataset",
-    "without_labels",
-]

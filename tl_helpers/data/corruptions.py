@@ -13,29 +13,21 @@ import torchvision.transforms.v2.functional as tvf
 
 from tl_helpers.data.task import Samples
 
-CORRUPTIONS = ("blur", "noise", "brightness")
+STRENGTHS = {
+    "blur": (0.004, 0.008, 0.012, 0.018, 0.025),
+    "noise": (0.04, 0.06, 0.08, 0.12, 0.18),
+    "brightness": (0.05, 0.1, 0.15, 0.2, 0.3),
+}
+"""By severity: deviation of the blur as a share of the image's height; the others of the range from black to white."""
 
-BLUR_SIGMA = (0.004, 0.008, 0.012, 0.018, 0.025)  # of the image's height
-NOISE_SD = (0.04, 0.06, 0.08, 0.12, 0.18)  # of the range from black to white
-BRIGHTER_BY = (0.05, 0.1, 0.15, 0.2, 0.3)  # of the range from black to white
+CORRUPTIONS = tuple(STRENGTHS)
 
 
 def corrupt(samples: Samples, kind: str, severity: int, seed: int = 0) -> Samples:
     """A corrupted copy of the samples; labels stay.
 
-    Parameters
-    ----------
-    samples : Samples
-    kind : {"blur", "noise", "brightness"}
-    severity : int
-        0 (unchanged) to 5.
-    seed : int
-        Of the noise.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind or a severity out of range.
+    By ``blur``, ``noise`` (drawn with `seed`) or ``brightness``, with a severity of 0 (unchanged) to 5. A ValueError
+    for others.
     """
     if kind not in CORRUPTIONS:
         raise ValueError(f"Unknown corruption {kind!r}: use {', '.join(CORRUPTIONS)}.")
@@ -44,16 +36,16 @@ def corrupt(samples: Samples, kind: str, severity: int, seed: int = 0) -> Sample
     if severity == 0:
         return samples
     pixels = samples.inputs.float() / 255
-    step = severity - 1
+    strength = STRENGTHS[kind][severity - 1]
     if kind == "blur":
-        sigma = BLUR_SIGMA[step] * samples.size
+        sigma = strength * samples.size
         width = 2 * max(1, round(3 * sigma)) + 1
         pixels = tvf.gaussian_blur(pixels, [width, width], [sigma, sigma])
     elif kind == "noise":
         generator = torch.Generator().manual_seed(seed)
-        pixels = pixels + NOISE_SD[step] * torch.randn(pixels.shape, generator=generator)
+        pixels = pixels + strength * torch.randn(pixels.shape, generator=generator)
     else:
-        pixels = pixels + BRIGHTER_BY[step]
+        pixels = pixels + strength
     return dataclasses.replace(
         samples,
         name=f"{samples.name} + {kind} {severity}",

@@ -25,26 +25,9 @@ class TargetLabelsError(AttributeError):
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Samples without labels.
+    """Samples without labels: what `Samples` has, except that ``.labels`` raises a TargetLabelsError.
 
-    Attributes
-    ----------
-    name : str
-        Such as ``elpv-poly/train``.
-    inputs : torch.Tensor
-        uint8, shape (N, C, H, W).
-    classes : tuple of str
-        Which classes there may be.
-    rows : numpy.ndarray
-        int64, shape (N,): rows of the data set.
-    table : str
-        Names the data set that `rows` point into.
-    modality : {"image", "text"}
-
-    Raises
-    ------
-    TargetLabelsError
-        For ``.labels`` and ``.extra`` (which may hold what the labels were made of).
+    So does ``.extra``, which may hold what the labels were made of. ``classes`` says which ones there may be.
     """
 
     name: str
@@ -76,15 +59,7 @@ class Unlabelled:
         raise TargetLabelsError(f"{self.name} is a target without labels, and without the columns they were made of.")
 
     def pseudo_labelled(self, positions: np.ndarray, labels: np.ndarray) -> Samples:
-        """Some of the samples with labels that a model gave them.
-
-        Parameters
-        ----------
-        positions : numpy.ndarray
-            int, shape (k,).
-        labels : numpy.ndarray
-            int, shape (k,).
-        """
+        """Some of the samples with labels that a model gave them: positions and class numbers, both int (k,)."""
         positions = np.asarray(positions, dtype=np.int64)
         return Samples(
             name=f"{self.name} (pseudo-labels)",
@@ -105,17 +80,8 @@ def without_labels(samples: Samples) -> Unlabelled:
 class DomainPair:
     """One problem in two domains: the same classes, a labelled source, a target whose labels are out of reach.
 
-    Parameters
-    ----------
-    source, target : Task
-        With the same classes in the same order.
-    size : int, optional
-        Pixels of all images; None keeps the native size, which must then be the same in both.
-
-    Raises
-    ------
-    TaskError
-        If the classes differ, or the two are the same task.
+    `size` is the number of pixels of all images; None keeps the native size, which must then be the same in both. A
+    TaskError if the classes or their order differ, or the two are the same task.
     """
 
     def __init__(self, source: Task, target: Task, size: int | None = None) -> None:

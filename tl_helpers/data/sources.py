@@ -9,12 +9,12 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-from PIL import Image, ImageFont
+from PIL import Image
 
 from tl_helpers import runtime
 from tl_helpers.data import emoji, sentiment
 from tl_helpers.data.errors import TaskError
-from tl_helpers.data.glyphs import print_of
+from tl_helpers.data.glyphs import print_of, read_font
 from tl_helpers.data.splits import split_rows
 from tl_helpers.data.task import Task, task_from_dataset
 
@@ -26,28 +26,11 @@ BLOCK = 59
 
 
 FACES = (
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-Oblique",
-    "DejaVuSans-BoldOblique",
-    "DejaVuSansMono",
-    "DejaVuSansMono-Bold",
-    "DejaVuSansMono-Oblique",
-    "DejaVuSansMono-BoldOblique",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-    "DejaVuSerif-Italic",
-    "DejaVuSerif-BoldItalic",
-    "STIXGeneral",
-    "STIXGeneralBol",
-    "STIXGeneralItalic",
-    "STIXGeneralBolIta",
-    "cmb10",
-    "cmmi10",
-    "cmr10",
-    "cmss10",
-    "cmti10",
-    "cmtt10",
+    *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSansMono{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSerif{style}" for style in ("", "-Bold", "-Italic", "-BoldItalic")),
+    *(f"STIXGeneral{style}" for style in ("", "Bol", "Italic", "BolIta")),
+    *("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10"),
 )
 """Fonts that matplotlib ships and that have digits."""
 
@@ -64,7 +47,7 @@ def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task
         Installed by pip, no network: ``elpv``, ``mnist5k``, ``optdigits``, ``fonts``, ``textile``, ``twemoji``,
         ``openmoji``, and as text ``tweets``, ``film``, ``product`` and ``editorial``; the path of a
         folder with one sub-folder of images for each class (or what else `datasets.load_dataset` reads from a folder);
-        or a data set on the Hugging Face hub (needs ``TL_ONLINE=1``).
+        or a data set on the Hugging Face hub (a RuntimeError unless ``TL_ONLINE=1``).
     seed : int
         Of the split into 60 % train, 15 % validation, 25 % test, where the data brings none.
     split : {"random", "blocks"}
@@ -75,8 +58,6 @@ def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task
     ------
     TaskError
         For a folder that does not exist or holds no images, and for data that cannot be a task.
-    RuntimeError
-        For a hub data set while offline.
     """
     if split not in ("random", "blocks") or (split == "blocks" and name != "elpv"):
         raise ValueError(f"split={split!r} for {name}: use 'random', or for elpv also 'blocks'.")
@@ -101,11 +82,8 @@ def _from_folder(folder: Path, seed: int) -> Task:
     tables = [path for ending in ("csv", "parquet", "arrow", "jsonl") for path in folder.rglob(f"*.{ending}")]
     if not images and not tables:
         raise TaskError(f"No images in {folder}. Put them into one sub-folder for each class: {folder.name}/cat/1.png.")
-    empty = [
-        path.name
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(".") and not any(item.is_file() for item in path.rglob("*"))
-    ]
+    classes = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    empty = [path.name for path in classes if not any(item.is_file() for item in path.rglob("*"))]
     if empty:
         raise TaskError(f"{folder}: nothing in the class folder {', '.join(empty)}. Add images or remove the folder.")
     folders = {path.parent for path in images}
@@ -194,10 +172,7 @@ def _fonts(seed: int, split: str) -> Task:
     random = np.random.default_rng(0)  # the prints are the data set: the same whatever the split
     images, labels, groups = [], [], []
     for face in FACES:
-        try:
-            font = ImageFont.truetype(str(home / f"{face}.ttf"), 96)
-        except OSError as error:
-            raise TaskError(f"Font {face} of matplotlib cannot be read ({error}). Install matplotlib again.") from None
+        font = read_font(home / f"{face}.ttf")
         for digit in range(10):
             for _ in range(PRINTS):
                 images.append(print_of(str(digit), font, random))
@@ -277,12 +252,7 @@ def _emoji(artist: str, seed: int, split: str) -> Task:
     )
 
 
-GENRES = {
-    "tweets": "tweets",
-    "film": "film reviews",
-    "product": "product reviews",
-    "editorial": "newspaper editorials",
-}
+GENRES = {"tweets": "tweets", "film": "film reviews", "product": "product reviews", "editorial": "newspaper editorials"}
 """The four domains of the sentences."""
 
 

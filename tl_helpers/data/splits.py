@@ -26,7 +26,6 @@ def split_rows(
         Rows that belong together, such as cells cut from one module. Without groups every row is its own group.
     fractions : tuple of three floats
         Shares of train, validation and test; they add up to 1.
-    seed : int
 
     Returns
     -------
@@ -77,25 +76,9 @@ def nested_subset(labels: Sequence[int] | np.ndarray, n: int, seed: int = 0) -> 
     """`n` positions, stratified by label and *nested*: with one seed, the 50-label set contains the 20-label set.
 
     Each class is shuffled once, then the classes are woven into one order in proportion to their sizes, each class's
-    first sample in front; the subset is the beginning of that order. Nested subsets make a learning curve smoother:
-    more labels never means other labels.
-
-    Parameters
-    ----------
-    labels : array of int, shape (N,)
-    n : int
-        From the number of classes up to N.
-    seed : int
-
-    Returns
-    -------
-    int64 array, shape (n,)
-        In the order of the weaving (so ``result[:m]`` is the subset of size m).
-
-    Raises
-    ------
-    ValueError
-        If n is out of range; the message gives the range.
+    first sample in front; the subset, int64 (n,), is the beginning of that order, so ``result[:m]`` is the subset of
+    size m. Nested subsets make a learning curve smoother: more labels never means other labels. A ValueError says from
+    where to where n may go: from the number of classes to that of the labels.
     """
     labels = np.asarray(labels)
     classes = np.unique(labels)

@@ -40,7 +40,6 @@ class Samples:
         uint8, shape (N, C, H, W), C = 1 (grey) or 3 (colour). Sentences: their UTF-8 bytes, shape (N, 1, 1, W).
     labels : torch.Tensor
         int64, shape (N,), class numbers.
-    classes : tuple of str
     rows : numpy.ndarray
         int64, shape (N,): the row of each sample in the data set as its authors ship it.
     extra : dict of str to numpy.ndarray
@@ -69,8 +68,8 @@ class Samples:
             raise TaskError(f"{self.name}: {len(self.inputs)} images but {len(self.labels)} labels.")
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
             raise TaskError(
-                f"{self.name}: labels run from {int(self.labels.min())} to {int(self.labels.max())}, but the task has "
-                f"{len(self.classes)} classes, numbered 0 to {len(self.classes) - 1}. Renumber the labels."
+                f"{self.name}: labels run from {int(self.labels.min())} to {int(self.labels.max())}, and "
+                f"{len(self.classes)} classes from 0 to {len(self.classes) - 1}. Renumber the labels."
             )
 
     def __len__(self) -> int:
@@ -110,8 +109,7 @@ class Task:
 
     Attributes
     ----------
-    name, modality, domain : str
-        Modality is ``image`` or ``text``.
+    modality : {"image", "text"}
     classes : tuple of str
         Names by class number.
     splits : datasets.DatasetDict
@@ -122,7 +120,6 @@ class Task:
         for the table; ``row`` points into it.
     label_rule : str
         How the label came about, in a sentence.
-    licence, citation, source : str
     note : str
         What a careful reader should know (leakage that cannot be excluded, ...).
     margin : int
@@ -174,21 +171,10 @@ class Task:
             raise TaskError(f"{self.name}: no training sample of class {', '.join(empty)}. Add some or drop the class.")
 
     def samples(self, split: str, size: int | None = None) -> Samples:
-        """One split, decoded to pixels. Decoding happens once per machine; the result is cached on disk.
+        """One split, ``train``, ``validation`` or ``test``, decoded to pixels: once per machine, then read from the disk.
 
-        Parameters
-        ----------
-        split : {"train", "validation", "test"}
-        size : int, optional
-            Height and width after resizing (antialiased bilinear, aspect ratio not kept); None keeps the native size,
-            which must then be the same for all images.
-
-        Raises
-        ------
-        KeyError
-            For an unknown split.
-        UnreadableImageError
-            For a file that is no image.
+        `size` is the height and width after resizing (antialiased bilinear, aspect ratio not kept); None keeps the
+        native size, which must then be the same for all images. An UnreadableImageError names a file that is no image.
         """
         return self._samples(self._table(split), size, f"{self.name}/{split}")
 
@@ -232,42 +218,10 @@ class Task:
         suffix = "-".join(str(value) for value in wanted.values())
         return self._with_splits(splits, name=f"{self.name}-{suffix}", domain=str(wanted.get("domain", self.domain)))
 
-    def with_proportions(self, shares: Sequence[float], *, seed: int = 0) -> Task:
-        """As many samples of each split as can be had with the classes in these proportions: what label shift does.
-
-        Parameters
-        ----------
-        shares : sequence of float
-            One for each class, above 0, sum 1.
-        seed : int
-            Of which samples are left out.
-
-        Raises
-        ------
-        ValueError
-            For shares that are no proportions of all the classes.
-        """
-        wanted = np.asarray(shares, dtype=float)
-        if wanted.shape != (len(self.classes),) or not (wanted > 0).all() or not np.isclose(wanted.sum(), 1):
-            raise ValueError(f"shares={tuple(shares)}: give {len(self.classes)} numbers above 0 with sum 1.")
-        splits = {}
-        for name, table in self.splits.items():
-            labels = np.asarray(table["label"])
-            members = [np.flatnonzero(labels == label) for label in range(len(self.classes))]
-            total = min(len(rows) / share for rows, share in zip(members, wanted, strict=True))
-            random = np.random.default_rng(seed)
-            kept = [random.permutation(m)[: round(total * share)] for m, share in zip(members, wanted, strict=True)]
-            splits[name] = table.select(np.sort(np.concatenate(kept)))
-        words = "-".join(f"{100 * share:.0f}" for share in wanted)
-        return self._with_splits(splits, name=f"{self.name}-{words}")
-
     def cropped(self, margin: int) -> Task:
         """The same task without `margin` pixels on each side of its images, so that two domains are framed alike.
 
-        Raises
-        ------
-        ValueError
-            For a negative margin; one that leaves nothing of an image is refused when images are decoded.
+        A margin that leaves nothing of an image is refused when images are decoded.
         """
         if margin < 0:
             raise ValueError(f"margin={margin}: pixels to cut off, 0 or more.")
@@ -341,9 +295,8 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
     return pixels
 
 
-_DECODED: dict[
-    tuple[str, str, int | None, int], torch.Tensor
-] = {}  # this process's last pools: six splits read the disk once
+_DECODED: dict[tuple[str, str, int | None, int], torch.Tensor] = {}
+"""This process's last pools: six splits read the disk once."""
 
 
 def _stamps(table: datasets.Dataset) -> str:
@@ -353,23 +306,15 @@ def _stamps(table: datasets.Dataset) -> str:
     time of change cannot, but on Windows there is none, so there the content counts.
     """
     column = table.with_format("arrow")[:]["image"]
-    paths = [
-        path
-        for chunk in column.chunks
-        for path, inside in zip(
-            chunk.field("path").to_pylist(), chunk.field("bytes").is_valid().to_pylist(), strict=True
-        )
-        if not inside and path is not None
-    ]
-    if os.name == "nt":
-        return keys.fingerprint(
-            [hashlib.sha256(_read_bytes({"bytes": None, "path": path})).hexdigest() for path in paths]
-        )
+    outside = (chunk.filter(chunk.field("bytes").is_null()).field("path") for chunk in column.chunks)
+    paths = [path for chunk in outside for path in chunk.to_pylist() if path is not None]
     found = []
     for path in paths:
         with contextlib.suppress(OSError):  # the reading says what is wrong
             status = Path(path).stat()
             found.append([path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino])
+            if os.name == "nt":
+                found[-1].append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
     return keys.fingerprint(found) if paths else ""
 
 
@@ -438,14 +383,10 @@ def task_from_dataset(
 ) -> Task:
     """A task from whatever `datasets` can read: a folder, CSV, Parquet, pandas, the hub.
 
-    A data set with splits keeps its test split; a missing validation (or test) split is cut off the rest, stratified and
-    by group. Labels may be numbers (`datasets.ClassLabel` or int) or text. With `text`, that column holds sentences, and the
-    task is one of text instead of images.
-
-    Raises
-    ------
-    TaskError
-        For missing columns, an empty class, one class only, labels out of range, or leakage between the splits.
+    A data set with splits keeps its test split; a missing validation (or test) split is cut off the rest, stratified
+    and by group. Labels may be numbers (`datasets.ClassLabel` or int) or text. With `text`, that column holds
+    sentences, and the task is one of text instead of images. A TaskError says which columns are missing, which class is
+    empty or the only one, which labels are out of range, or what leaks between the splits.
     """
     if isinstance(data, datasets.Dataset):
         data = datasets.DatasetDict({"train": data})
@@ -487,7 +428,7 @@ def task_from_dataset(
         classes=classes,
         domain=domain or name,
         table=table,
-        splits=datasets.DatasetDict(_complete_splits(tables, fractions, seed, name, classes)),
+        splits=datasets.DatasetDict(_complete_splits(tables, fractions, seed, name)),
         label_rule=label_rule,
         licence=licence,
         citation=citation,
@@ -511,25 +452,16 @@ def _class_names(parts: dict[str, datasets.Dataset], label: str, name: str) -> t
 
 
 def _complete_splits(
-    tables: dict[str, datasets.Dataset],
-    fractions: tuple[float, float, float],
-    seed: int,
-    name: str,
-    classes: tuple[str, ...],
+    tables: dict[str, datasets.Dataset], fractions: tuple[float, float, float], seed: int, name: str
 ) -> dict[str, datasets.Dataset]:
+    """The splits that are there, and those that are missing cut off the training samples."""
     missing = [split for split in ("validation", "test") if split not in tables]
     if not missing:
         return tables
     train = tables["train"]
-    labels = np.asarray(train["label"])
-    sizes = np.bincount(labels, minlength=len(classes))
-    if (sizes == 0).any():
-        empty = ", ".join(classes[index] for index in np.flatnonzero(sizes == 0))
-        raise TaskError(f"{name}: class {empty} has no samples. Add some or drop the class.")
     try:
-        rows = split_rows(labels, train["group"], fractions=fractions, seed=seed)
+        rows = split_rows(train["label"], train["group"], fractions=fractions, seed=seed)
     except ValueError as error:
         raise TaskError(f"{name}: {error}") from None
-    keep = [part for part in SPLITS if part in missing]
-    back = np.sort(np.concatenate([rows[part] for part in SPLITS if part not in keep]))
-    return {**tables, "train": train.select(back), **{part: train.select(rows[part]) for part in keep}}
+    back = np.sort(np.concatenate([rows[part] for part in SPLITS if part not in missing]))
+    return {**tables, "train": train.select(back), **{part: train.select(rows[part]) for part in missing}}

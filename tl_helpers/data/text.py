@@ -13,10 +13,7 @@ from tl_helpers.data.errors import TaskError
 def encode_texts(texts: Sequence[str], what: str = "texts") -> torch.Tensor:
     """Sentences to uint8, shape (N, 1, 1, W): UTF-8 bytes, filled up with zeros to the longest of them.
 
-    Raises
-    ------
-    TaskError
-        For an empty text, or one that holds a zero character.
+    A TaskError for an empty text, or one that holds a zero character.
     """
     raw = [text.encode() for text in texts]
     for number, (text, line) in enumerate(zip(texts, raw, strict=True)):
@@ -30,13 +27,7 @@ def encode_texts(texts: Sequence[str], what: str = "texts") -> torch.Tensor:
 
 
 def decode_texts(encoded: torch.Tensor) -> list[str]:
-    """The sentences back: uint8 (N, 1, 1, W) to N strings.
-
-    Raises
-    ------
-    ValueError
-        If these are no sentences, but images for instance.
-    """
+    """The sentences back: uint8 (N, 1, 1, W) to N strings; a ValueError for images."""
     if encoded.dtype != torch.uint8 or encoded.ndim != 4 or tuple(encoded.shape[1:3]) != (1, 1):
         raise ValueError(f"sentences have shape (N, 1, 1, W) and dtype uint8; got {tuple(encoded.shape)}: images?")
     return [bytes(row).rstrip(b"\0").decode() for row in encoded[:, 0, 0].cpu().numpy()]

@@ -13,10 +13,7 @@ VIEWS = 8
 def view(images: torch.Tensor, number: int) -> torch.Tensor:
     """View `number` of images (N, C, H, W): 0 is the image itself, 1 to 3 its quarter turns, 4 to 7 those mirrored.
 
-    Raises
-    ------
-    ValueError
-        For a number outside 0 to 7, or images that are not square where a quarter turn needs it.
+    A ValueError for another number, or images that are not square where a quarter turn needs it.
     """
     if not 0 <= number < VIEWS:
         raise ValueError(f"view {number}: there are {VIEWS}, numbered 0 to {VIEWS - 1}.")
@@ -30,18 +27,7 @@ def view(images: torch.Tensor, number: int) -> torch.Tensor:
 
 
 def views_of(images: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    """One view of each image.
-
-    Parameters
-    ----------
-    images : torch.Tensor, shape (N, C, H, W)
-    numbers : int64 tensor, shape (N,)
-        From 0 to 7.
-
-    Returns
-    -------
-    torch.Tensor, shape (N, C, H, W)
-    """
+    """One view of each image: images (N, C, H, W) and numbers from 0 to 7, int64 (N,), to (N, C, H, W)."""
     turned = images.clone()
     for number in numbers.unique().tolist():
         if number:

@@ -12,35 +12,7 @@ from tl_helpers.fewshot.meta import (
     meta_gradient,
     meta_train,
     mlp,
-    sinusoids,
     small_conv,
 )
 from tl_helpers.fewshot.networks import EpisodicRun, fine_tuned, train_episodic, with_turned_classes
 from tl_helpers.fewshot.sentences import pairs_of, sentence_encoder, setfit
-
-__all__ = [
-    "Episode",
-    "EpisodeBatch",
-    "EpisodeSampler",
-    "EpisodeScore",
-    "EpisodicRun",
-    "Learner",
-    "MetaRecipe",
-    "MetaRun",
-    "adapt",
-    "adapted_outputs",
-    "batch_of",
-    "fine_tuned",
-    "meta_gradient",
-    "meta_train",
-    "mlp",
-    "pairs_of",
-    "score_episodes",
-    "score_with",
-    "sentence_encoder",
-    "setfit",
-    "sinusoids",
-    "small_conv",
-    "train_episodic",
-    "with_turned_classes",
-]

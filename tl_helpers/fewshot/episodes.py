@@ -47,15 +47,8 @@ class Episode:
 class EpisodeSampler:
     """Episodes by number: the same seed and number give the same episode, whatever was drawn before.
 
-    Classes are drawn without repetition, then k + q samples of each, so no sample is in support and query.
-
-    Parameters
-    ----------
-    labels : sequence of int, or tensor
-        Shape (N,): class numbers of the data set.
-    ways, shots, queries : int
-        n classes, k support and q query samples of each.
-    seed : int
+    Classes are drawn without repetition, then k + q samples of each, so no sample is in support and query. `labels` are
+    the class numbers of the data set, shape (N,).
 
     Raises
     ------
@@ -64,13 +57,7 @@ class EpisodeSampler:
     """
 
     def __init__(
-        self,
-        labels: Sequence[int] | np.ndarray | torch.Tensor,
-        *,
-        ways: int,
-        shots: int,
-        queries: int,
-        seed: int = 0,
+        self, labels: Sequence[int] | np.ndarray | torch.Tensor, *, ways: int, shots: int, queries: int, seed: int = 0
     ) -> None:
         labels = np.asarray(labels)
         if labels.ndim != 1 or not len(labels):
@@ -130,15 +117,10 @@ def score_episodes(head: Head, features: np.ndarray, sampler: EpisodeSampler, *,
     head : callable
         See `tl_helpers.heads.Head`.
     features : numpy.ndarray
-        float, shape (N, D): of the samples that the sampler's labels belong to. The head gets them in float64.
-    sampler : EpisodeSampler
+        float, shape (N, D): of the samples that the sampler's labels belong to, without NaN. The head gets them in
+        float64.
     count : int
         Episodes, two or more. The field reports 600 or more.
-
-    Raises
-    ------
-    ValueError
-        For NaN among the features, or one episode only.
     """
     x = torch.from_numpy(np.array(features, dtype=np.float64))
     if not x.isfinite().all():

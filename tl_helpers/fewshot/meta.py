@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value, vmap
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from tl_helpers import runtime
 from tl_helpers.fewshot.episodes import Episode
 from tl_helpers.heads import ridge_predict
 
-Weights = dict[str, torch.Tensor]
+Weights = dict[str, Tensor]
 """Parameters by name, as `torch.func.functional_call` takes them."""
 
 Method = Literal["MAML", "first order", "ANIL", "Reptile", "ridge"]
@@ -44,7 +41,7 @@ class Learner(nn.Module):
         super().__init__()
         self.body, self.head = body, head
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Inputs (n, ...) to outputs (n, classes or values)."""
         return self.head(self.body(x))
 
@@ -61,7 +58,7 @@ class BatchStatistics(nn.Module):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Pictures (n, channels, height, width), each channel standardised over n, height and width."""
         variance, mean = torch.var_mean(x, dim=(0, 2, 3), keepdim=True, correction=0)
         return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight[:, None, None] + self.bias[:, None, None]
@@ -84,12 +81,8 @@ def small_conv(
 
     MAML's Omniglot network (Finn et al. 2017) with fewer channels. ``norm="batch"`` takes the statistics of whatever is
     passed in together and keeps no running averages, as there: predictions for query samples depend on each other
-    (*transductive*). ``norm="group"`` normalises each picture by itself.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two ways, or an unknown norm.
+    (*transductive*). ``norm="group"`` normalises each picture by itself. A ValueError for fewer than two ways or
+    another norm.
     """
     if ways < 2:
         raise ValueError(f"ways={ways}: a classifier needs two classes or more.")
@@ -108,12 +101,9 @@ def small_conv(
 
 
 def weights_of(model: nn.Module) -> Weights:
-    """A copy of a network's parameters, to start from.
+    """A copy of a network's parameters, to start from; a ValueError for one that keeps running averages.
 
-    Raises
-    ------
-    ValueError
-        If the network keeps running averages: they would be changed behind the back of `torch.func`.
+    Those would be changed behind the back of `torch.func`.
     """
     if any(getattr(module, "running_mean", None) is not None for module in model.modules()):
         raise ValueError(
@@ -123,20 +113,6 @@ def weights_of(model: nn.Module) -> Weights:
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
-def stage_features(model: Learner, weights: Weights, x: torch.Tensor) -> dict[str, np.ndarray]:
-    """What each stage of the body gives for x, averaged over space: float arrays (n, channels), and ``output``.
-
-    The numbers to compare before and after adaptation with `tl_helpers.similarity.linear_cka`.
-    """
-    found = {}
-    with torch.no_grad():
-        for number, stage in enumerate(model.body):
-            x = functional_call(stage, _below(weights, f"body.{number}."), (x,))
-            found[f"stage {number + 1}"] = (x.mean(dim=(2, 3)) if x.ndim == 4 else x).numpy()
-        found["output"] = functional_call(model.head, _below(weights, "head."), (x,)).numpy()
-    return found
-
-
 # ---- episodes --------------------------------------------------------------------------------------------------------
 
 
@@ -144,50 +120,38 @@ def stage_features(model: Learner, weights: Weights, x: torch.Tensor) -> dict[st
 class EpisodeBatch:
     """Several small tasks of the same size: what to learn from, and what to be judged by.
 
+    A ValueError says which lengths do not fit, which part is empty, where a support holds one class only, or where a
+    query asks for a class that its support lacks.
+
     Attributes
     ----------
     support_x, query_x : torch.Tensor
         float, shapes (T, n, ...) and (T, q, ...) for T tasks.
     support_y, query_y : torch.Tensor
         (T, n) and (T, q): int64 classes from 0, or float values (T, n, outputs) for a regression.
-
-    Raises
-    ------
-    ValueError
-        For lengths that do not fit, an empty support or query, a support with one class only, or a query with a class
-        that its support lacks.
     """
 
-    support_x: torch.Tensor
-    support_y: torch.Tensor
-    query_x: torch.Tensor
-    query_y: torch.Tensor
+    support_x: Tensor
+    support_y: Tensor
+    query_x: Tensor
+    query_y: Tensor
 
     def __post_init__(self) -> None:
         for part, x, y in (("support", self.support_x, self.support_y), ("query", self.query_x, self.query_y)):
             if x.ndim < 2 or x.shape[:2] != y.shape[:2]:
-                raise ValueError(
-                    f"The {part} holds inputs of shape {tuple(x.shape)} and labels of shape {tuple(y.shape)}: the first two "
-                    "numbers, tasks and samples, must be the same."
-                )
+                raise ValueError(f"The {part} holds inputs {tuple(x.shape)} and labels {tuple(y.shape)}: not as many.")
             if 0 in x.shape[:2]:
                 raise ValueError(f"The {part} is empty, shape {tuple(x.shape)}: give one sample or more of each task.")
         if len(self.support_x) != len(self.query_x):
-            raise ValueError(
-                f"{len(self.support_x)} tasks in the support, {len(self.query_x)} in the query: give the same."
-            )
+            raise ValueError(f"{len(self.support_x)} tasks in the support, {len(self.query_x)} in the query.")
         if self.support_y.is_floating_point():
             return
         for number, (known, asked) in enumerate(zip(self.support_y, self.query_y, strict=True)):
             classes = set(known.tolist())
             if len(classes) < 2:
-                raise ValueError(
-                    f"Task {number} holds one class only: there is nothing to tell apart. Draw two ways or more."
-                )
+                raise ValueError(f"Task {number} holds one class only: draw two ways or more.")
             if unknown := set(asked.tolist()) - classes:
-                raise ValueError(
-                    f"Task {number}: its query asks for class {min(unknown)}, which its support does not show."
-                )
+                raise ValueError(f"Task {number}: its query asks for class {min(unknown)}, not in its support.")
 
     def __len__(self) -> int:
         return len(self.support_x)
@@ -200,56 +164,24 @@ class EpisodeBatch:
         return EpisodeBatch(*(part[rows] for part in self))
 
 
-def batch_of(pixels: torch.Tensor, episodes: Sequence[Episode]) -> EpisodeBatch:
-    """Episodes of one data set as tensors.
+def batch_of(pixels: Tensor, episodes: Sequence[Episode]) -> EpisodeBatch:
+    """Episodes of one data set, all of the same size, as tensors.
 
-    Parameters
-    ----------
-    pixels : torch.Tensor
-        float, shape (N, C, H, W): all samples, prepared for the network.
-    episodes : sequence of Episode
-        All of the same size.
+    `pixels` are all samples, prepared for the network: float, shape (N, C, H, W).
     """
     if not pixels.is_floating_point():
         raise ValueError(f"pixels are {pixels.dtype}: turn them into floats first, such as pixels.float() / 255.")
 
-    def rows(what: str) -> torch.Tensor:
+    def rows(what: str) -> Tensor:
         return torch.as_tensor(np.stack([getattr(episode, what) for episode in episodes]))
 
     return EpisodeBatch(pixels[rows("support")], rows("support_labels"), pixels[rows("query")], rows("query_labels"))
 
 
-def sinusoids(tasks: int, *, points: int = 10, queries: int = 10, seed: int | Sequence[int] = 0) -> EpisodeBatch:
-    """Sine curves to be continued from a few points (Finn et al. 2017): y = A sin(x - phase).
-
-    A is uniform in [0.1, 5], the phase in [0, pi], x in [-5, 5].
-
-    Parameters
-    ----------
-    tasks, points, queries : int
-        Curves, points to learn from, points to be judged by.
-    seed : int or sequence of int
-
-    Returns
-    -------
-    EpisodeBatch
-        float32, (tasks, points, 1) and (tasks, queries, 1).
-    """
-    if min(tasks, points, queries) < 1:
-        raise ValueError(f"tasks={tasks}, points={points}, queries={queries}: one or more of each.")
-    random = np.random.default_rng(seed)
-    amplitude, phase = random.uniform(0.1, 5, (tasks, 1, 1)), random.uniform(0, np.pi, (tasks, 1, 1))
-    parts = []
-    for count in (points, queries):
-        x = random.uniform(-5, 5, (tasks, count, 1))
-        parts += [x, amplitude * np.sin(x - phase)]
-    return EpisodeBatch(*(torch.tensor(part, dtype=torch.float32) for part in parts))
-
-
 # ---- the inner loop --------------------------------------------------------------------------------------------------
 
 
-def loss_of(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def loss_of(outputs: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy for classes, mean squared error for values."""
     if y.is_floating_point():
         return nn.functional.mse_loss(outputs, y)
@@ -259,48 +191,39 @@ def loss_of(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def adapt(
     model: nn.Module,
     weights: Weights,
-    x: torch.Tensor,
-    y: torch.Tensor,
+    x: Tensor,
+    y: Tensor,
     *,
     steps: int,
     rate: float,
     part: Part = "all",
-    order: torch.Tensor | None = None,
+    order: Tensor | None = None,
 ) -> Weights:
     """The inner loop: some steps of gradient descent on one task, from `weights`.
 
-    New weights are returned and none changed, so that this can be differentiated and mapped over tasks.
+    New weights are returned and none changed, so that this can be differentiated and mapped over tasks. A ValueError
+    for steps below 0, a rate not above 0, lengths that do not fit, or a part that the network lacks.
 
     Parameters
     ----------
     model : nn.Module
         A `Learner`; any network if `part` is ``"all"``.
-    weights : dict of str to torch.Tensor
     x, y : torch.Tensor
         One task's support: (n, ...) and its labels.
     steps : int
-        0 or more; 0 returns the weights as they are.
-    rate : float
-        Above 0.
+        0 returns the weights as they are.
     part : {"all", "head", "body"}
         What moves; with ``"head"`` the body is computed once only (ANIL, Raghu et al. 2020).
     order : torch.Tensor, optional
         int64, shape (steps, batch): which samples each step sees; all of them by default.
-
-    Raises
-    ------
-    ValueError
-        For steps below 0, a rate not above 0, lengths that do not fit, or a part that the network lacks.
     """
     _check_inner(steps, rate, part)
     if len(x) != len(y):
         raise ValueError(f"{len(x)} inputs and {len(y)} labels: give one label for each input.")
     if part != "all" and not any(name.startswith(f"{part}.") for name in weights):
-        raise ValueError(
-            f"This network has no part named {part!r}: wrap it into Learner(body, head), or adapt all of it."
-        )
+        raise ValueError(f"This network has no part named {part!r}: use Learner(body, head), or adapt all of it.")
     if part == "head":
-        x, body, weights = _body(model, weights, x), weights, _below(weights, "head.")
+        x, body, weights = body_features(model, weights, x), weights, below(weights, "head.")
         weights = adapt(model.head, weights, x, y, steps=steps, rate=rate, order=order)
         return {
             name: weights.get(name.removeprefix("head."), w) if name.startswith("head.") else w
@@ -330,32 +253,21 @@ def meta_gradient(
     rate: float = 0.01,
     penalty: float = 0.1,
     vmapped: bool = True,
-    order: torch.Tensor | None = None,
+    order: Tensor | None = None,
 ) -> tuple[Weights, float]:
     r"""The direction in which the start should *not* go, averaged over tasks, and the mean loss after adaptation.
 
     With :math:`\theta'` the weights after the inner loop on the support, and L the query's loss:
 
-    - ``"MAML"``: :math:`\nabla_\theta L(\theta'(\theta))`, through the inner loop and so of second order (Finn et al. 2017);
-    - ``"first order"``: :math:`\nabla_{\theta'} L(\theta')`, as if :math:`\theta'` did not depend on :math:`\theta` (same);
+    - ``"MAML"``: :math:`\nabla_\theta L(\theta'(\theta))`, through the inner loop: of second order (Finn et al. 2017);
+    - ``"first order"``: :math:`\nabla_{\theta'} L(\theta')`, with :math:`\theta'` as if it were no function (same);
     - ``"ANIL"``: as MAML, but only the head moves in the inner loop (Raghu et al. 2020);
     - ``"Reptile"``: :math:`\theta - \theta'`, after an inner loop on all samples of the task (Nichol et al. 2018);
     - ``"ridge"``: through a ridge regression in place of an inner loop (Bertinetto et al. 2019).
 
-    No inner steps (``steps=0``) with MAML is ordinary joint training on all tasks.
-
-    Parameters
-    ----------
-    vmapped : bool
-        All tasks at once with `torch.vmap`, or one after the other; the same numbers up to rounding.
-    order : torch.Tensor, optional
-        Which samples each inner step sees, see `adapt`.
-
-    Returns
-    -------
-    gradient : dict of str to torch.Tensor
-    loss : float
-        Of the queries after adaptation; for Reptile, which has none, of all samples.
+    No inner steps (``steps=0``) with MAML is ordinary joint training on all tasks. `vmapped` takes all tasks at once
+    with `torch.vmap`, or one after the other: the same numbers up to rounding. `order` is that of `adapt`. The loss is
+    of the queries; for Reptile, which has none, of all samples.
 
     Raises
     ------
@@ -367,16 +279,14 @@ def meta_gradient(
     _check_inner(steps, rate)
     inner = {"steps": steps, "rate": rate, "order": order}
 
-    def through(
-        weights: Weights, sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor, qy: torch.Tensor
-    ) -> torch.Tensor:
+    def through(weights: Weights, sx: Tensor, sy: Tensor, qx: Tensor, qy: Tensor) -> Tensor:
         if method == "ridge":
-            features = _body(model, weights, sx), _body(model, weights, qx)
+            features = body_features(model, weights, sx), body_features(model, weights, qx)
             return loss_of(ridge_predict(features[0], sy, features[1], penalty=penalty), qy)
         adapted = adapt(model, weights, sx, sy, part="head" if method == "ANIL" else "all", **inner)
         return loss_of(_call(model, adapted, qx), qy)
 
-    def direct(weights: Weights, sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor, qy: torch.Tensor) -> tuple:
+    def direct(weights: Weights, sx: Tensor, sy: Tensor, qx: Tensor, qy: Tensor) -> tuple:
         if method == "first order":
             adapted = adapt(model, weights, sx, sy, **inner)
             return grad_and_value(lambda w: loss_of(_call(model, w, qx), qy))(adapted)
@@ -384,19 +294,17 @@ def meta_gradient(
         adapted = adapt(model, weights, x, y, **inner)
         return {name: w - adapted[name] for name, w in weights.items()}, loss_of(_call(model, adapted, x), y)
 
-    tasks = (None, 0, 0, 0, 0)
-    if method in ("first order", "Reptile"):
-        with torch.no_grad():
-            if vmapped:
-                slope, loss = vmap(direct, tasks)(weights, *batch)
-            else:
-                slope, loss = _stacked([direct(weights, *task) for task in zip(*batch, strict=True)])
-            slope, loss = {name: g.mean(dim=0) for name, g in slope.items()}, loss.mean()
-    elif vmapped:
+    tasks, without_backward = (None, 0, 0, 0, 0), method in ("first order", "Reptile")
+    if vmapped and not without_backward:
         slope, loss = grad_and_value(lambda w: vmap(through, tasks)(w, *batch).mean())(weights)
     else:
-        slope, loss = _stacked([grad_and_value(through)(weights, *task) for task in zip(*batch, strict=True)])
-        slope, loss = {name: g.mean(dim=0) for name, g in slope.items()}, loss.mean()
+        one = direct if without_backward else grad_and_value(through)
+        with torch.no_grad():
+            if vmapped:
+                slope, loss = vmap(one, tasks)(weights, *batch)
+            else:
+                slope, loss = _stacked([one(weights, *task) for task in zip(*batch, strict=True)])
+            slope, loss = {name: g.mean(dim=0) for name, g in slope.items()}, loss.mean()
     value = float(loss)
     if not math.isfinite(value) or not all(bool(torch.isfinite(g).all()) for g in slope.values()):
         raise ValueError(
@@ -408,23 +316,16 @@ def meta_gradient(
 
 @dataclass(frozen=True)
 class MetaRecipe:
-    """How to learn a start.
+    """How to learn a start; `inner_steps` of 0 is joint training on all tasks, `penalty` is for ``"ridge"``.
 
     Attributes
     ----------
     method : {"MAML", "first order", "ANIL", "Reptile", "ridge"}
-    inner_steps : int
-        0 or more; 0 is joint training on all tasks.
-    inner_rate : float
-    meta_steps : int
     outer_rate : float
         Adam's rate at the start. For Reptile the share of the way to go towards the adapted weights, as in its paper.
         Both fall to 0 along half a cosine.
     inner_batch : int, optional
         Samples that each inner step of Reptile sees, drawn from the task's; all by default.
-    penalty : float
-        Of ``"ridge"``.
-    vmapped : bool
     """
 
     method: Method = "MAML"
@@ -434,7 +335,6 @@ class MetaRecipe:
     outer_rate: float = 0.001
     inner_batch: int | None = None
     penalty: float = 0.1
-    vmapped: bool = True
 
     def __post_init__(self) -> None:
         _check_inner(self.inner_steps, self.inner_rate)
@@ -480,13 +380,14 @@ def meta_train(
 ) -> MetaRun:
     """The outer loop: draw tasks, adapt to each, move the start.
 
+    A training that diverges raises the ValueError of `meta_gradient`, with the step at which it did.
+
     Parameters
     ----------
     model : nn.Module
         Gives the start, and is left as it was.
     draw : callable
         The tasks of a meta-step, by its number.
-    recipe : MetaRecipe
     weights : dict, optional
         Another start than the model's.
     validate : callable, optional
@@ -495,11 +396,6 @@ def meta_train(
         Meta-steps between two validations.
     seed : int
         Of the order in which Reptile sees samples.
-
-    Raises
-    ------
-    ValueError
-        As `meta_gradient`, with the step at which the training diverged.
     """
     weights = weights_of(model) if weights is None else {name: w.detach().clone() for name, w in weights.items()}
     generator = torch.Generator().manual_seed(seed)
@@ -513,10 +409,8 @@ def meta_train(
         batch, order = draw(step), None
         if reptile and recipe.inner_batch:
             samples = batch.support_x.shape[1] + batch.query_x.shape[1]
-            rows = [
-                torch.randperm(samples, generator=generator)[: recipe.inner_batch] for _ in range(recipe.inner_steps)
-            ]
-            order = torch.stack(rows)
+            every_step = [torch.randperm(samples, generator=generator) for _ in range(recipe.inner_steps)]
+            order = torch.stack(every_step)[:, : recipe.inner_batch]
         weights = {name: leaf.detach() for name, leaf in leaves.items()}
         try:
             slope, loss = meta_gradient(
@@ -527,7 +421,6 @@ def meta_train(
                 steps=recipe.inner_steps,
                 rate=recipe.inner_rate,
                 penalty=recipe.penalty,
-                vmapped=recipe.vmapped,
                 order=order,
             )
         except ValueError as error:
@@ -558,111 +451,38 @@ def adapted_outputs(
     steps: Sequence[int] = (0, 1, 5, 10),
     rate: float,
     part: Part = "all",
-    vmapped: bool = True,
-) -> torch.Tensor:
-    """Outputs for the queries after some numbers of inner steps on the support.
+) -> Tensor:
+    """Outputs for the queries after some numbers of inner steps on the support: shape (len(steps), T, q, outputs).
 
-    Parameters
-    ----------
-    steps : sequence of int
-        Ascending, 0 or more.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape (len(steps), T, q, outputs).
-
-    Raises
-    ------
-    ValueError
-        As `adapt`; for steps that do not ascend, or outputs that are not finite.
+    A ValueError, besides those of `adapt`, for steps that do not ascend or outputs that are not finite.
     """
     steps = list(steps)
     if not steps or steps != sorted(set(steps)):
         raise ValueError(f"steps={steps}: give ascending numbers of inner steps, each once.")
     _check_inner(steps[0], rate, part)
 
-    def one(sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor) -> torch.Tensor:
+    def one(sx: Tensor, sy: Tensor, qx: Tensor) -> Tensor:
         now, done, found = weights, 0, []
         for step in steps:
             now, done = adapt(model, now, sx, sy, steps=step - done, rate=rate, part=part), step
             found.append(_call(model, now, qx))
         return torch.stack(found)
 
-    parts = batch.support_x, batch.support_y, batch.query_x
     with torch.no_grad():
-        if vmapped:
-            found = vmap(one, out_dims=1)(*parts)
-        else:
-            found = torch.stack([one(*task) for task in zip(*parts, strict=True)], dim=1)
+        found = vmap(one, out_dims=1)(batch.support_x, batch.support_y, batch.query_x)
     if not bool(torch.isfinite(found).all()):
         raise ValueError(f"Outputs after {steps[-1]} inner steps are not finite: lower the inner rate (now {rate:g}).")
     return found
 
 
-def ridge_outputs(model: Learner, weights: Weights, batch: EpisodeBatch, *, penalty: float = 0.1) -> torch.Tensor:
-    """Outputs (T, q, outputs) for the queries by ridge regression on the body's features; no inner loop."""
-
-    def one(sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor) -> torch.Tensor:
-        return ridge_predict(_body(model, weights, sx), sy, _body(model, weights, qx), penalty=penalty)
-
-    with torch.no_grad():
-        return vmap(one)(batch.support_x, batch.support_y, batch.query_x)
-
-
-def scores_of(outputs: torch.Tensor, query_y: torch.Tensor) -> np.ndarray:
+def scores_of(outputs: Tensor, query_y: Tensor) -> np.ndarray:
     """Score of each task: accuracy in % for classes, mean squared error for values.
 
-    Parameters
-    ----------
-    outputs : torch.Tensor
-        Shape (..., T, q, outputs).
-    query_y : torch.Tensor
-        (T, q) or (T, q, outputs).
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (..., T).
+    Outputs (..., T, q, outputs) and what is right, (T, q) or (T, q, outputs), give float64 (..., T).
     """
     if query_y.is_floating_point():
         return ((outputs - query_y) ** 2).mean(dim=(-2, -1)).double().numpy()
     return 100 * (outputs.argmax(dim=-1) == query_y).double().mean(dim=-1).numpy()
-
-
-def peak_bytes(call: Callable[[], object]) -> int:
-    """The most bytes that the tensors made within `call` hold at once; what was there before does not count.
-
-    Every operation's result is counted until its memory is freed, also below `torch.func`'s transforms.
-    """
-    with _Held() as held:
-        call()
-    return held.peak
-
-
-class _Held(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.now, self.peak, self.known = 0, 0, set()
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        result = operation(*args, **(kwargs or {}))
-        given = {tensor.untyped_storage()._cdata for tensor in tree_leaves(args) if isinstance(tensor, torch.Tensor)}
-        for tensor in tree_leaves(result):
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            storage = tensor.untyped_storage()
-            name, size = storage._cdata, storage.nbytes()
-            if name not in self.known | given:  # a view or a change in place holds nothing new
-                self.known.add(name)
-                self.now += size
-                self.peak = max(self.peak, self.now)
-                weakref.finalize(storage, self._free, name, size)
-        return result
-
-    def _free(self, name: int, size: int) -> None:
-        self.known.discard(name)
-        self.now -= size
 
 
 # ---- small helpers ---------------------------------------------------------------------------------------------------
@@ -677,18 +497,20 @@ def _check_inner(steps: int, rate: float, part: str = "all") -> None:
         raise ValueError(f"part={part!r}: use 'all', 'head' or 'body'.")
 
 
-def _call(model: nn.Module, weights: Weights, x: torch.Tensor) -> torch.Tensor:
+def _call(model: nn.Module, weights: Weights, x: Tensor) -> Tensor:
     return functional_call(model, weights, (x,))
 
 
-def _below(weights: Weights, prefix: str) -> Weights:
+def below(weights: Weights, prefix: str) -> Weights:
+    """The weights of a part of the network, such as ``"body."``, by their names within it."""
     return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
 
 
-def _body(model: Learner, weights: Weights, x: torch.Tensor) -> torch.Tensor:
-    return functional_call(model.body, _below(weights, "body."), (x,))
+def body_features(model: Learner, weights: Weights, x: Tensor) -> Tensor:
+    """What the body makes of inputs (n, ...): (n, D)."""
+    return functional_call(model.body, below(weights, "body."), (x,))
 
 
-def _stacked(results: list[tuple[Weights, torch.Tensor]]) -> tuple[Weights, torch.Tensor]:
+def _stacked(results: list[tuple[Weights, Tensor]]) -> tuple[Weights, Tensor]:
     slopes, losses = zip(*results, strict=True)
     return {name: torch.stack([slope[name] for slope in slopes]) for name in slopes[0]}, torch.stack(losses)

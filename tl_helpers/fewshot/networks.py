@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ LOGITS: dict[str, Head] = {"prototypical": nearest_centroid, "matching": matchin
 
 @dataclass(frozen=True)
 class EpisodicRun:
-    """What `train_episodic` did: the loss and the accuracy of each training episode, and validation at checkpoints.
+    """What `train_episodic` did.
 
     Attributes
     ----------
@@ -58,35 +59,22 @@ def train_episodic(
 ) -> EpisodicRun:
     """Train a backbone so that a simple head on its embeddings answers episodes; the backbone is changed in place.
 
-    Adam, with half a cosine down to 0. The weights with the best validation accuracy are kept (5-way 1-shot over 200
-    episodes of the validation classes), or the last ones without `validation`. A run is stored in the cache and comes from
-    there the next time.
+    Adam, with half a cosine from `lr` down to 0. The weights with the best validation accuracy are kept (5-way 1-shot
+    over 200 episodes of the validation classes, looked at `checkpoints` times), or the last ones without `validation`.
+    A run is stored in the cache and comes from there the next time, unless it is to be `fresh`.
 
     Parameters
     ----------
-    backbone : Backbone
-        Starts from the weights that it has.
     train, validation : Samples
         With disjoint classes; see `tl_helpers.data.load_meta_task`.
     kind : {"prototypical", "matching"}
     ways, shots, queries : int
         Of the training episodes. Snell et al. (2017) train with more ways than they test with.
-    episodes : int
-        1 or more.
-    lr : float
-        At the start.
-    checkpoints : int
-        How often validation is looked at.
-    seed : int
-        Of the episodes.
-    fresh : bool
-        True trains even if the run is in the cache.
 
     Raises
     ------
     ValueError
-        For an unknown kind, fewer than one episode or checkpoint, a rate that is not above 0, or episodes that the samples
-        are too few for.
+        For an unknown kind, fewer than one episode or checkpoint, a rate that is not above 0, or too few samples.
     TrainingDiverged
         If the loss is no longer finite.
     """
@@ -103,14 +91,8 @@ def train_episodic(
             runtime.current().device.type, keys.code_name(_train, EpisodeSampler),
         ),
     )  # fmt: skip
-    runs = store.shared("runs")
-    entry = None if fresh or key is None else runs.recall(key)
-    if entry is None:
-        found = _train(backbone, train, validation, sampler, kind, episodes, lr, checkpoints)
-        if key is not None:
-            runs.put(key, found)
-    else:
-        found = entry.tensors
+    make = functools.partial(_train, backbone, train, validation, sampler, kind, episodes, lr, checkpoints)
+    found = make() if fresh else store.shared("runs").compute(key, make)
     facts = {name: found.pop(name) for name in ("losses", "validation", "seconds")}
     backbone.load_state_dict(found)
     return EpisodicRun(
@@ -183,23 +165,11 @@ def _validate(backbone: Backbone, samples: Samples, kind: str) -> float:
 def fine_tuned(
     backbone: Backbone, samples: Samples, episode: Episode, *, steps: int = 10, lr: float = 1e-3
 ) -> np.ndarray:
-    """Fine-tune a copy of the backbone and a linear head on an episode's support; scores of its queries.
+    """Fine-tune a copy of the backbone and a linear head on an episode's support; scores of its queries, float32 (n * q, n).
 
-    The head starts as the nearest centroid, which is linear too (Triantafillou et al. 2020), so no step is spent on finding
-    what the class means say. Adam on the whole support at once, all layers; batch norm keeps the source's statistics, which
-    a handful of samples cannot replace. The backbone itself stays as it is.
-
-    Parameters
-    ----------
-    steps : int
-        0 or more; 0 is the nearest centroid.
-    lr : float
-        Of all layers.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, shape (n * q, n).
+    The head starts as the nearest centroid, which is linear too (Triantafillou et al. 2020), so no step is spent on
+    finding what the class means say; 0 steps leave it there. Adam on the whole support at once, all layers at one rate;
+    batch norm keeps the source's statistics, which a handful of samples cannot replace.
     """
     if steps < 0:
         raise ValueError(f"steps={steps}: use 0 or more.")

@@ -19,17 +19,9 @@ if TYPE_CHECKING:
 
 
 def sentence_encoder(*, max_tokens: int = 64) -> SentenceTransformer:
-    """The packaged all-MiniLM-L6-v2 as a `SentenceTransformer`: the weights of ``minilm``, checked.
+    """The packaged all-MiniLM-L6-v2 as a `SentenceTransformer`; a WeightsError for a missing or damaged weight file.
 
-    Parameters
-    ----------
-    max_tokens : int
-        Longer sentences are cut off.
-
-    Raises
-    ------
-    WeightsError
-        For a missing or damaged weight file.
+    Sentences of more than `max_tokens` are cut off.
     """
     from sentence_transformers import SentenceTransformer  # here: this import takes seconds
 
@@ -42,25 +34,9 @@ def sentence_encoder(*, max_tokens: int = 64) -> SentenceTransformer:
 def pairs_of(labels: Sequence[int] | np.ndarray, *, count: int, seed: int = 0) -> list[tuple[int, int, float]]:
     """Pairs of sentences to pull together (1.0: same class) and push apart (0.0), half of each.
 
-    Drawn without repetition as long as there are enough, then from the beginning again.
-
-    Parameters
-    ----------
-    labels : sequence of int
-        Shape (N,).
-    count : int
-        Pairs, 2 or more.
-    seed : int
-
-    Returns
-    -------
-    list of (int, int, float)
-        Positions of two sentences, and the cosine that they should have.
-
-    Raises
-    ------
-    ValueError
-        For one class only, fewer than two samples of every class, or fewer than two pairs.
+    Each is two positions and the cosine that they should have. Drawn without repetition as long as there are enough,
+    then from the beginning again. A ValueError for one class only, fewer than two samples of every class, or fewer than
+    two pairs.
     """
     labels = np.asarray(labels)
     if count < 2:
@@ -96,32 +72,19 @@ def setfit(
 ) -> list[float]:
     """Fine-tune a sentence encoder on pairs, in place: the first half of SetFit; the other is a linear head.
 
-    One pass over ``2 * iterations * len(texts)`` pairs with the cosine loss of sentence-transformers, AdamW, a rate that
-    rises and falls linearly: the defaults of Tunstall et al. (2022).
+    One pass over ``2 * iterations * len(texts)`` pairs with the cosine loss of sentence-transformers, AdamW, a rate
+    that rises and falls linearly: the defaults of Tunstall et al. (2022). Returns the loss of each step.
 
     Parameters
     ----------
-    encoder : SentenceTransformer
-        See `sentence_encoder`.
-    texts : sequence of str
-        The labelled ones, shape (N,).
-    labels : sequence of int
-        Shape (N,).
     iterations : int
-        Pairs of each kind that a sentence is in, on average, 1 or more.
+        Pairs of each kind that a sentence is in, on average.
     batch_size : int
         Pairs in a step.
-    lr : float
-        At the peak.
-    warmup : float
-        Share of the steps in which the rate rises.
+    lr, warmup : float
+        The rate at the peak, and the share of the steps in which it rises.
     seed : int
         Of the pairs and of dropout.
-
-    Returns
-    -------
-    list of float
-        The loss of each step.
 
     Raises
     ------

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tl_helpers import runtime
-
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How the source task fed its images; the target's images go the same way.
 
-    Attributes
-    ----------
-    mean, std : tuple of float
-        Per channel, for pixels scaled to [0, 1].
-    size : int
-        Height and width used in the source task.
+    Mean and standard deviation are per channel, for pixels scaled to [0, 1]; `size` is the height and width.
     """
 
     mean: tuple[float, ...]
@@ -38,15 +31,12 @@ class Backbone(nn.Module):
 
     Parameters
     ----------
-    name : str
     stages : mapping of str to nn.Module
         From input to embedding; each maps (N, C, H, W) to (N, C', H', W').
     dim : int
         Length of the embedding.
-    preprocessing : Preprocessing
     licence, source : str
         Of the weights.
-    pretrained : bool
 
     Attributes
     ----------
@@ -63,9 +53,9 @@ class Backbone(nn.Module):
         stages: Mapping[str, nn.Module],
         dim: int,
         preprocessing: Preprocessing,
-        licence: str,
-        source: str,
-        pretrained: bool,
+        licence: str = "MIT",
+        source: str = "random weights",
+        pretrained: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
@@ -92,12 +82,7 @@ class Backbone(nn.Module):
         """From stored pixels to what the source task fed: uint8 (N, 1 or C, H, W) to float32 (N, C, H, W).
 
         Grey images are repeated over the channels; values are scaled to [0, 1], then normalised with the *source*
-        statistics.
-
-        Raises
-        ------
-        ValueError
-            If the number of channels fits neither, or the pixels are not uint8.
+        statistics. A ValueError for another dtype or number of channels.
         """
         want = self.preprocessing.channels
         if pixels.dtype != torch.uint8:
@@ -131,13 +116,7 @@ class Backbone(nn.Module):
         return outputs
 
     def split(self, depth: int) -> tuple[nn.Sequential, nn.Sequential]:
-        """The stages below and above a freeze line; both share their weights with this backbone.
-
-        Raises
-        ------
-        ValueError
-            If the depth is out of range.
-        """
+        """The stages below and above a freeze line, sharing their weights with this backbone; a ValueError out of range."""
         self.check_depth(depth)
         stages = list(self.stages.values())
         return nn.Sequential(*stages[:depth]), nn.Sequential(*stages[depth:])
@@ -162,82 +141,11 @@ class Backbone(nn.Module):
         return self
 
 
-def with_adapter(backbone: Backbone, dim: int = 128, *, after: str | None = None, seed: int = 0) -> Backbone:
-    """The backbone with two more stages: ``pool``, and an ``adapter`` of batch norm and a small dense layer.
-
-    Freeze all below the adapter, and a training run costs next to nothing, yet has features of its own to move.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        Its stages are shared, not copied.
-    dim : int
-        Width of the new embedding.
-    after : str, optional
-        The stage that the adapter sits on; those above it are left out. The last one by default.
-    seed : int
-        Of the new weights, independent of the global random state.
-
-    Raises
-    ------
-    ValueError
-        For an unknown stage.
-    """
-    names = backbone.stage_names
-    if after is not None and after not in names:
-        raise ValueError(f"{backbone.name} has no stage {after!r}: {', '.join(names)}.")
-    kept = names[: names.index(after) + 1] if after else names
-    stages = {name: backbone.stages[name] for name in kept}
-    width = backbone.dim if len(kept) == len(names) else _width(backbone, stages)
-    with runtime.RandomNumbers(seed):
-        adapter = nn.Sequential(
-            nn.BatchNorm1d(width),
-            nn.Linear(width, dim, bias=False),
-            nn.BatchNorm1d(dim),
-            nn.ReLU(),
-        )
-    return type(backbone)(
-        name=f"{backbone.name}{f'/{after}' if after else ''}+adapter",
-        stages={**stages, "pool": Pool(), "adapter": adapter},
-        dim=dim,
-        preprocessing=backbone.preprocessing,
-        licence=backbone.licence,
-        source=backbone.source,
-        pretrained=backbone.pretrained,
-    )
-
-
-def _width(backbone: Backbone, stages: Mapping[str, nn.Module]) -> int:
-    """Channels after the last of these stages, found by sending one blank image through them."""
-    network = nn.Sequential(*stages.values())
-    was_training = network.training
-    parameter = next(network.parameters())
-    blank = torch.zeros(1, backbone.preprocessing.channels, 64, 64, device=parameter.device)
-    with torch.no_grad():
-        channels = pool_maps(network.eval()(blank)).shape[1]
-    network.train(was_training)
-    return channels
-
-
-class Pool(nn.Module):
-    """`pool_maps` as a layer."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return pool_maps(x)
-
-
 class Classifier(nn.Module):
-    """A backbone with a new head: embeddings (N, dim) to logits (N, classes).
+    """A backbone with a new head: embeddings (N, dim) to logits for two classes or more, (N, classes).
 
-    Parameters
-    ----------
-    backbone : Backbone
-    classes : int
-        Two or more.
-    dropout : float
-        In front of the linear layer, in [0, 1).
-    seed : int
-        Of the head's initial weights, independent of the global random state.
+    Dropout, in [0, 1), is in front of the linear layer, whose initial weights come from `seed` alone, independent of
+    the global random state.
     """
 
     def __init__(self, backbone: Backbone, classes: int, *, dropout: float = 0.0, seed: int = 0) -> None:
@@ -277,12 +185,8 @@ def join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """
     if parts[0].ndim == 3:
         along = 1 if parts[0].is_floating_point() else 2
-        longest = max(part.shape[along] for part in parts)
-        room = [longest - part.shape[along] for part in parts]
-        parts = [
-            nn.functional.pad(part, (0, 0, 0, more) if along == 1 else (0, more))
-            for part, more in zip(parts, room, strict=True)
-        ]
+        longest, after = max(part.shape[along] for part in parts), (0, 0) if along == 1 else ()
+        parts = [nn.functional.pad(part, (*after, 0, longest - part.shape[along])) for part in parts]
     return torch.cat(list(parts))
 
 

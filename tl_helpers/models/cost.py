@@ -9,27 +9,11 @@ from tl_helpers.models.backbone import Backbone
 
 
 def count_multiply_adds(backbone: Backbone, size: int) -> dict[str, int]:
-    """Multiply-adds of the forward pass of one image, stage by stage.
+    """Multiply-adds of the forward pass of one image of `size` pixels on a side: by stage name, in their order.
 
-    PyTorch's counter sees convolutions and matrix products, which are nearly all of the work; batch norm and activations
-    are left out. A backward pass costs about twice a forward pass, since each of these products has two gradients.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        For images; runs in eval mode and is left as it was.
-    size : int
-        Pixels on a side.
-
-    Returns
-    -------
-    dict of str to int
-        Stage name to multiply-adds, in the order of the stages.
-
-    Raises
-    ------
-    ValueError
-        For a size below 1.
+    PyTorch's counter sees convolutions and matrix products, which are nearly all of the work; batch norm and
+    activations are left out. A backward pass costs about twice a forward pass, since each of these products has two
+    gradients. The backbone, for images, runs in eval mode and is left as it was.
     """
     if size < 1:
         raise ValueError(f"size={size}: an image has 1 pixel or more on a side.")

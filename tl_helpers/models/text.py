@@ -7,7 +7,6 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import tokenizers
 import torch
@@ -24,13 +23,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 @dataclass(frozen=True)
 class Tokenisation:
-    """How the source task fed its sentences.
-
-    Attributes
-    ----------
-    max_tokens : int
-        Longer sentences are cut off.
-    """
+    """How the source task fed its sentences: those of more than `max_tokens` are cut off."""
 
     max_tokens: int = 64
 
@@ -42,10 +35,7 @@ class TextBackbone(Backbone):
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         """From sentences as bytes, uint8 (N, 1, 1, W), to tokens, int64 (N, 2, T): token numbers, and 1 where there is one.
 
-        Raises
-        ------
-        ValueError
-            For images.
+        A ValueError for images.
         """
         tokeniser = _tokeniser(self.preprocessing.max_tokens)
         found = tokeniser.encode_batch(decode_texts(pixels))
@@ -90,10 +80,7 @@ class _Layer(nn.Module):
 def minilm(pretrained: bool, seed: int) -> Backbone:
     """all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019): 6 layers of width 384.
 
-    Raises
-    ------
-    WeightsError
-        For a missing or damaged weight file.
+    A WeightsError for a missing or damaged weight file.
     """
     network = copy.deepcopy(_pretrained()) if pretrained else _network(seed)
     stages: dict[str, nn.Module] = {"embeddings": _Embeddings(network.embeddings)}
@@ -126,12 +113,7 @@ def _network(seed: int) -> nn.Module:
 @functools.lru_cache(maxsize=1)
 def _pretrained() -> nn.Module:
     network = _network(seed=0)
-    file = minilm_folder() / "model.safetensors"
-    raw = checked_bytes(file, MINILM_SHA256)
-    try:
-        weights = safetensors.torch.load(raw)
-    except safetensors.SafetensorError as error:
-        raise WeightsError(f"Weight file {file.name} is no safetensors file ({error}).") from None
+    weights = safetensors.torch.load(checked_bytes(minilm_folder() / "model.safetensors", MINILM_SHA256))
     own = network.state_dict()
     missing = [name for name in own if name not in weights]
     if missing:

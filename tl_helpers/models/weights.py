@@ -11,13 +11,7 @@ class WeightsError(RuntimeError):
 
 
 def checked_bytes(path: Path, sha256: str) -> bytes:
-    """The content of a file whose checksum is known.
-
-    Raises
-    ------
-    WeightsError
-        If the file is absent or its checksum differs.
-    """
+    """The content of a file whose checksum is known; a WeightsError if it is absent or its checksum differs."""
     try:
         raw = Path(path).read_bytes()
     except OSError as error:

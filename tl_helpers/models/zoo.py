@@ -29,13 +29,11 @@ def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, 
     name : str
         ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip); ``digit_cnn``
         and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer, which knows
-        *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning); ``conv4`` (smaller
-        still, the network of few-shot learning); or ``timm/NAME`` for any EfficientNet- or ResNet-like model of timm
-        (weights need ``TL_ONLINE=1``).
+        *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning); ``conv4``
+        (smaller still, the network of few-shot learning); or ``timm/NAME`` for any EfficientNet- or ResNet-like model
+        of timm (weights need ``TL_ONLINE=1``).
     pretrained : bool
-        With False: the same architecture with random weights.
-    seed : int
-        Of the random weights.
+        With False: the same architecture with random weights, from `seed`.
 
     Raises
     ------
@@ -64,10 +62,7 @@ def load_imagenet_classifier() -> nn.Module:
 def read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     """A state dict from a ``.pth`` file whose bytes are checked first; nothing but tensors is unpickled.
 
-    Raises
-    ------
-    WeightsError
-        If the file is absent, its checksum differs, or it holds more than tensors.
+    A WeightsError if the file is absent, its checksum differs, or it holds more than tensors.
     """
     raw = checked_bytes(path, sha256)
     try:
@@ -120,48 +115,30 @@ def _pretrained_lite0(file: Path, stamp: int) -> nn.Module:
     return network
 
 
-def _digit_cnn(pretrained: bool, seed: int) -> Backbone:
-    def make() -> dict[str, nn.Module]:
-        return {"conv1": _convolution(1, 32, 3), "conv2": _convolution(32, 64, 3), "conv3": _convolution(64, 128, 3)}
-
-    return _digit_network("digit_cnn", make, pretrained, seed)
-
-
-def _digit_lenet(pretrained: bool, seed: int) -> Backbone:
-    """Two convolutions and a dense layer, as in LeCun et al. (1998) and the digit networks of domain adaptation."""
-
-    def make() -> dict[str, nn.Module]:
-        dense = nn.Sequential(
-            nn.AdaptiveAvgPool2d(7),  # changes nothing at 28 x 28, and lets other sizes in
-            nn.Flatten(),
-            nn.Linear(32 * 7 * 7, 128, bias=False),
-            nn.BatchNorm1d(128),
-            nn.ReLU(),
-        )
-        return {"conv1": _convolution(1, 16, 5), "conv2": _convolution(16, 32, 5), "dense": dense}
-
-    return _digit_network("digit_lenet", make, pretrained, seed)
+def _digit_network(name: str, pretrained: bool, seed: int) -> Backbone:
+    if pretrained:
+        raise ValueError(f"{name} has no pre-trained weights: pass pretrained=False and train it on a source task.")
+    with runtime.RandomNumbers(seed):
+        stages, dim = _digit_stages(name)
+    preprocessing = Preprocessing(mean=(0.1307,), std=(0.3081,), size=28)
+    return Backbone(name, stages, dim, preprocessing).to(memory_format=torch.channels_last)
 
 
-def _digit_mlp(pretrained: bool, seed: int) -> Backbone:
-    """Two hidden layers of 400, as in van de Ven and Tolias (2019) and Hsu et al. (2018) for Split MNIST."""
-
-    def make() -> dict[str, nn.Module]:
-        return {
-            "hidden1": nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 400), nn.ReLU()),
-            "hidden2": nn.Sequential(nn.Linear(400, 400), nn.ReLU()),
-        }
-
-    return _digit_network("digit_mlp", make, pretrained, seed, dim=400)
-
-
-def _conv4(pretrained: bool, seed: int) -> Backbone:
-    """The four equal blocks of few-shot learning (Vinyals et al. 2016), with 32 channels instead of 64."""
-
-    def make() -> dict[str, nn.Module]:
-        return {f"block{number}": _convolution(1 if number == 1 else 32, 32, 3) for number in range(1, 5)}
-
-    return _digit_network("conv4", make, pretrained, seed, dim=32)
+def _digit_stages(name: str) -> tuple[dict[str, nn.Module], int]:
+    """Stages of the small networks for digits and prints, 28 x 28, and the length of their embedding."""
+    if name == "digit_cnn":
+        stages = {"conv1": _convolution(1, 32, 3), "conv2": _convolution(32, 64, 3), "conv3": _convolution(64, 128, 3)}
+        return stages, 128
+    if name == "digit_lenet":  # as in LeCun et al. (1998) and the digit networks of domain adaptation
+        any_size = nn.AdaptiveAvgPool2d(7)  # changes nothing at 28 x 28, and lets other sizes in
+        linear = nn.Linear(32 * 7 * 7, 128, bias=False)
+        dense = nn.Sequential(any_size, nn.Flatten(), linear, nn.BatchNorm1d(128), nn.ReLU())
+        return {"conv1": _convolution(1, 16, 5), "conv2": _convolution(16, 32, 5), "dense": dense}, 128
+    if name == "digit_mlp":  # as in van de Ven and Tolias (2019) and Hsu et al. (2018) for Split MNIST
+        first = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 400), nn.ReLU())
+        return {"hidden1": first, "hidden2": nn.Sequential(nn.Linear(400, 400), nn.ReLU())}, 400
+    # conv4: the four equal blocks of few-shot learning (Vinyals et al. 2016), with 32 channels instead of 64
+    return {f"block{number}": _convolution(1 if number == 1 else 32, 32, 3) for number in range(1, 5)}, 32
 
 
 def _convolution(inputs: int, outputs: int, width: int) -> nn.Sequential:
@@ -171,24 +148,6 @@ def _convolution(inputs: int, outputs: int, width: int) -> nn.Sequential:
         nn.ReLU(),
         nn.MaxPool2d(2),
     )
-
-
-def _digit_network(
-    name: str, make: Callable[[], dict[str, nn.Module]], pretrained: bool, seed: int, dim: int = 128
-) -> Backbone:
-    if pretrained:
-        raise ValueError(f"{name} has no pre-trained weights: pass pretrained=False and train it on a source task.")
-    with runtime.RandomNumbers(seed):
-        stages = make()
-    return Backbone(
-        name=name,
-        stages=stages,
-        dim=dim,
-        preprocessing=Preprocessing(mean=(0.1307,), std=(0.3081,), size=28),
-        licence="MIT",
-        source="random weights",
-        pretrained=False,
-    ).to(memory_format=torch.channels_last)
 
 
 def _timm_backbone(name: str, pretrained: bool, seed: int) -> Backbone:
@@ -231,10 +190,7 @@ def _resnet_stages(network: nn.Module) -> dict[str, nn.Module]:
 
 PACKAGED: dict[str, Callable[[bool, int], Backbone]] = {
     "efficientnet_lite0": _lite0,
-    "digit_cnn": _digit_cnn,
-    "digit_lenet": _digit_lenet,
-    "digit_mlp": _digit_mlp,
-    "conv4": _conv4,
+    **{name: functools.partial(_digit_network, name) for name in ("digit_cnn", "digit_lenet", "digit_mlp", "conv4")},
     "minilm": minilm,
 }
 """Backbones that need no network, by name."""

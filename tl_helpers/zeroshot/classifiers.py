@@ -16,9 +16,9 @@ from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from tl_helpers import features, runtime
 from tl_helpers.data import Samples
-from tl_helpers.models import load_backbone, load_imagenet_classifier
+from tl_helpers.models import load_imagenet_classifier
 from tl_helpers.training.scoring import softmax
-from tl_helpers.zeroshot.labels import PLAIN, check_names, embed_labels, embed_texts, fill
+from tl_helpers.zeroshot.labels import PLAIN, check_names, embed_labels, embed_texts, fill, remembered_backbone
 from tl_helpers.zeroshot.maps import LinearMap, conse
 from tl_helpers.zeroshot.scores import cosine
 
@@ -35,7 +35,6 @@ class ZeroShot:
 
     Attributes
     ----------
-    name : str
     embed_samples : callable
         `Samples` of length N to a float array (N, d).
     embed_names : callable
@@ -49,10 +48,7 @@ class ZeroShot:
     def scores(self, samples: Samples, names: Sequence[str], template: str | Sequence[str] = PLAIN) -> np.ndarray:
         """Cosines of samples and names: float64, shape (N, L).
 
-        Raises
-        ------
-        ValueError
-            For names that cannot be labels (see `check_names`), NaN, or spaces that do not fit.
+        A ValueError for names that cannot be labels (see `check_names`), NaN, or spaces that do not fit.
         """
         return cosine(self.embed_samples(samples), self.embed_names(check_names(names), template))
 
@@ -78,15 +74,14 @@ def by_map(
 ) -> ZeroShot:
     """Images by a learned map to names: see `ridge_map`, `ranking_map`.
 
-    Parameters
-    ----------
-    mapping : LinearMap
-    embed : callable
-        `Samples` to the features that the map was trained on, (N, p); by default those of EfficientNet-Lite0 (1,280 wide).
+    `embed` gives the features that the map was trained on, `Samples` to (N, p); by default those of EfficientNet-Lite0
+    (1,280 wide).
     """
 
     def mapped(samples: Samples) -> np.ndarray:
-        return mapping(features.extract(_lite0(), samples) if embed is None else embed(samples))
+        return mapping(
+            features.extract(remembered_backbone("efficientnet_lite0"), samples) if embed is None else embed(samples)
+        )
 
     return ZeroShot(name, mapped, embed_labels)
 
@@ -94,16 +89,8 @@ def by_map(
 def by_clip(source: str | Path = CLIP) -> ZeroShot:
     """CLIP (Radford et al. 2021) from the hub, or from a folder with its files: images and names trained together.
 
-    Parameters
-    ----------
-    source : str or pathlib.Path
-        A name on the hub (needs ``TL_ONLINE=1``), or a local folder with ``config.json``, safetensors weights and the
-        processor's files.
-
-    Raises
-    ------
-    RuntimeError
-        For a name on the hub while offline.
+    The source is a name on the hub (a RuntimeError unless ``TL_ONLINE=1``), or a local folder with ``config.json``,
+    safetensors weights and the processor's files.
     """
     local = Path(source).is_dir()
     if not local:
@@ -148,7 +135,7 @@ def from_clip(model: Any, processor: Any) -> ZeroShot:
 
 def imagenet_probabilities(samples: Samples) -> np.ndarray:
     """What the ImageNet classifier answers, from the cached features: float64, shape (N, 1000)."""
-    return probabilities_of(features.extract(_lite0(), samples))
+    return probabilities_of(features.extract(remembered_backbone("efficientnet_lite0"), samples))
 
 
 def probabilities_of(x: np.ndarray) -> np.ndarray:
@@ -163,11 +150,6 @@ def probabilities_of(x: np.ndarray) -> np.ndarray:
 def imagenet_labels(template: str = PLAIN) -> np.ndarray:
     """Embeddings of the names of the ImageNet classes: float32, shape (1000, 384), of length 1."""
     return embed_texts(fill(template, IMAGENET_NAMES))
-
-
-@functools.lru_cache(maxsize=1)
-def _lite0() -> Any:
-    return load_backbone("efficientnet_lite0")
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,25 +14,20 @@ from tl_helpers.data import Samples
 from tl_helpers.data.text import encode_texts
 from tl_helpers.models import Backbone, load_backbone
 
+remembered_backbone = functools.cache(load_backbone)
+
 PLAIN = "{}"
 """The template that leaves a name as it is."""
-
-
-def parse_names(text: str) -> tuple[str, ...]:
-    """Names as people type them: one a line, or with commas between; checked by `check_names`."""
-    return check_names([name for name in re.split(r"[,\n]", text) if name.strip()])
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:
     """The names without spare spaces, if they can be the labels of a zero-shot classifier.
 
-    Raises
-    ------
-    ValueError
-        For fewer than two, an empty one, or the same name twice (capitals and spaces do not make a difference).
+    A ValueError for fewer than two, an empty one, or the same name twice (capitals and spaces do not make a
+    difference).
     """
     if isinstance(names, str):
-        raise ValueError(f"labels={names!r}: give a list of names, or use parse_names for one text.")
+        raise ValueError(f"labels={names!r}: give a list of names, not one text.")
     found = [" ".join(str(name).split()) for name in names]
     if len(found) < 2:
         raise ValueError(f"{len(found)} label{'' if len(found) == 1 else 's'}: to choose, give two or more.")
@@ -42,38 +36,23 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
         if not name:
             raise ValueError(f"label {place + 1} of {len(found)} is empty: describe it in a word or more.")
         if name.casefold() in seen:
-            raise ValueError(
-                f"label {name!r} is there twice (places {seen[name.casefold()] + 1} and {place + 1}): nobody could say "
-                "which one is meant. Leave one out, or describe them differently."
-            )
+            places = f"places {seen[name.casefold()] + 1} and {place + 1}"
+            raise ValueError(f"label {name!r} is there twice ({places}): leave one out, or describe them differently.")
         seen[name.casefold()] = place
     return tuple(found)
 
 
 def check_split(seen: Sequence[str], unseen: Sequence[str]) -> None:
-    """Raise where a name is seen *and* unseen: then nothing would be zero-shot about it.
-
-    Raises
-    ------
-    ValueError
-        Naming up to three of them.
-    """
+    """Raise a ValueError where a name is seen *and* unseen: then nothing would be zero-shot about it."""
     both = sorted({name.casefold() for name in seen} & {name.casefold() for name in unseen})
     if both:
         raise ValueError(
-            f"{len(both)} label{'s are' if len(both) > 1 else ' is'} both seen and unseen ({', '.join(both[:3])}): an "
-            "unseen class must not be in training. Take it out of one of the two lists."
+            f"labels both seen and unseen: {', '.join(both[:3])} ({len(both)} in all). Train on the others."
         )
 
 
 def fill(template: str, names: Sequence[str]) -> list[str]:
-    """Each name in the place of ``{}``.
-
-    Raises
-    ------
-    ValueError
-        For a template without exactly one ``{}``.
-    """
+    """Each name in the place of ``{}``; a ValueError for a template without exactly one."""
     if template.count("{}") != 1:
         raise ValueError(f"template {template!r}: write {{}} once, where the name belongs ('a photo of a {{}}').")
     return [template.replace("{}", name) for name in names]
@@ -82,23 +61,8 @@ def fill(template: str, names: Sequence[str]) -> list[str]:
 def embed_texts(texts: Sequence[str], *, normalise: bool = True, encoder: Backbone | None = None) -> np.ndarray:
     """Embeddings of texts by all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019), computed once per machine.
 
-    Parameters
-    ----------
-    texts : sequence of str
-        N of them, none empty.
-    normalise : bool
-        To length 1, so that a product of two is their cosine.
-    encoder : Backbone, optional
-        Another sentence encoder.
-
-    Returns
-    -------
-    float32 array, shape (N, 384)
-
-    Raises
-    ------
-    ValueError
-        For no texts, or an empty one.
+    They are normalised to length 1, so that a product of two is their cosine, unless that is not wanted; `encoder` is
+    another sentence encoder. N texts give float32 (N, 384); none, or an empty one, a ValueError.
     """
     empty = [place for place, text in enumerate(texts) if not str(text).strip()]
     if not len(texts) or empty:
@@ -111,7 +75,7 @@ def embed_texts(texts: Sequence[str], *, normalise: bool = True, encoder: Backbo
         rows=np.arange(len(texts)),
         modality="text",
     )
-    found = features.extract(encoder or _minilm(), samples)
+    found = features.extract(encoder or remembered_backbone("minilm"), samples)
     return functional.normalize(torch.from_numpy(found), dim=1).numpy() if normalise else found
 
 
@@ -120,21 +84,7 @@ def embed_labels(
 ) -> np.ndarray:
     """One embedding of length 1 for each name; with several templates, of their mean (Radford et al. 2021, section 3.1.4).
 
-    Parameters
-    ----------
-    names : sequence of str
-        L of them; see `check_names`.
-    templates : str or sequence of str
-        Each with ``{}`` where the name belongs.
-
-    Returns
-    -------
-    float32 array, shape (L, 384)
-
-    Raises
-    ------
-    ValueError
-        For names or templates that cannot be used.
+    L names (see `check_names`), and templates with ``{}`` where the name belongs, give float32 (L, 384).
     """
     names = check_names(names)
     templates = [templates] if isinstance(templates, str) else list(templates)
@@ -145,19 +95,9 @@ def embed_labels(
 
 
 def check_embeddings(x: np.ndarray, labels: np.ndarray | None = None, what: str = "embeddings") -> None:
-    """Raise where these cannot be compared.
+    """Raise a ValueError where embeddings (N, d), alone or with labels (L, d), cannot be compared.
 
-    Parameters
-    ----------
-    x : numpy.ndarray
-        Shape (N, d).
-    labels : numpy.ndarray, optional
-        Shape (L, d), of the same width.
-
-    Raises
-    ------
-    ValueError
-        For another number of axes, no rows, NaN or infinity, or widths that differ.
+    That is: another number of axes, no rows, NaN or infinity, or widths that differ.
     """
     for name, array in ((what, x), ("label embeddings", labels)):
         if array is None:
@@ -165,16 +105,9 @@ def check_embeddings(x: np.ndarray, labels: np.ndarray | None = None, what: str 
         if np.ndim(array) != 2 or len(array) == 0:
             raise ValueError(f"{name} have shape {np.shape(array)}; need (N, d), N from 1 on.")
         if not np.isfinite(array).all():
-            raise ValueError(
-                f"{name} hold NaN or infinity: look at where they came from (a broken image, a log of 0?)."
-            )
+            raise ValueError(f"{name} hold NaN or infinity: a broken image, a log of 0?")
     if labels is not None and x.shape[1] != labels.shape[1]:
         raise ValueError(
             f"{what} are {x.shape[1]} wide, label embeddings {labels.shape[1]}: they are from different spaces. Map one "
             "into the other first (ridge_map, ranking_map), or use one encoder for both."
         )
-
-
-@functools.lru_cache(maxsize=1)
-def _minilm() -> Backbone:
-    return load_backbone("minilm")

@@ -52,12 +52,7 @@ def conse(probabilities: np.ndarray, labels: np.ndarray, *, top: int = 10) -> np
 class LinearMap:
     """``(x - centre) @ weight + shift``: features (N, p) into another space, (N, d).
 
-    Attributes
-    ----------
-    weight : numpy.ndarray
-        float64, shape (p, d).
-    centre, shift : numpy.ndarray
-        float64, shapes (p,) and (d,).
+    All float64: weight (p, d), centre (p,) and shift (d,).
     """
 
     weight: np.ndarray
@@ -77,21 +72,17 @@ def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> L
 
     .. math:: \lambda = \mathrm{strength} \cdot \tfrac1N \sum_i \|x_i\|^2
 
-    and X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that it
-    means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from names to
+    and X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that
+    it means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from names to
     images, which makes fewer hubs: Shigeto et al. (2015) compare the two.
 
     Parameters
     ----------
     x, targets : numpy.ndarray
-        float, shapes (N, p) and (N, d): for each training sample, its features and the embedding of its name.
+        float, shapes (N, p) and (N, d): for each of two training samples or more, its features and the embedding of its
+        name.
     strength : float
         Above 0.
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit, fewer than two samples, NaN, or a strength of 0 or less.
     """
     x, targets = _pairs(x, targets)
     centre, shift = x.mean(axis=0), targets.mean(axis=0)
@@ -105,15 +96,8 @@ def ranking_loss(mapped: torch.Tensor, labels: torch.Tensor, own: torch.Tensor, 
 
     .. math:: \sum_{j \neq y} \max\left(0,\; m - t_y \cdot v + t_j \cdot v\right)
 
-    Parameters
-    ----------
-    mapped : torch.Tensor
-        Images in the space of names (v), float, shape (N, d).
-    labels : torch.Tensor
-        Embeddings of all training names (t), of length 1, shape (L, d).
-    own : torch.Tensor
-        int64, shape (N,): which name is each image's own (y).
-    margin : float
+    with images in the space of names (v), float (N, d); embeddings of all training names (t), of length 1, (L, d); and
+    which name is each image's own (y), int64 (N,).
     """
     products = mapped @ labels.T
     right = products.gather(1, own[:, None])
@@ -135,29 +119,23 @@ def ranking_map(
 ) -> LinearMap:
     """A linear map trained so that an image lies nearer to its own name than to any other, by a margin: DeViSE.
 
-    Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW, and mapped images brought to
-    length 1, so that the margin is one of cosines.
+    Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW, and mapped images brought
+    to length 1, so that the margin is one of cosines.
 
     Parameters
     ----------
     x : numpy.ndarray
         float, shape (N, p): features.
     labels : numpy.ndarray
-        float, shape (L, d): embeddings of the training names.
+        float, shape (L, d): embeddings of the training names, two or more.
     own : numpy.ndarray
         int, shape (N,): which name is each sample's own.
     margin : float
         Of cosines, above 0.
-    steps, batch : int
     lr, decay : float
         Of AdamW.
     seed : int
         Of the starting weights and the batches.
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit, NaN, names out of range, fewer than two names, or a margin of 0 or less.
     """
     own = np.asarray(own)
     if np.ndim(labels) != 2 or len(labels) < 2:
@@ -191,9 +169,7 @@ def _pairs(x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     check_embeddings(x, what="features")
     check_embeddings(targets, what="targets")
     if len(x) != len(targets):
-        raise ValueError(
-            f"{len(x)} samples but {len(targets)} targets: give the embedding of its name for each sample."
-        )
+        raise ValueError(f"{len(x)} samples but {len(targets)} targets: give one for each.")
     if len(x) < 2:
         raise ValueError("one sample: a map needs two or more.")
     return np.asarray(x, dtype=float), np.asarray(targets, dtype=float)

@@ -15,13 +15,7 @@ from tl_helpers.zeroshot.labels import check_embeddings
 
 
 def cosine(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cosines of samples (N, d) and labels (L, d): float64, shape (N, L).
-
-    Raises
-    ------
-    ValueError
-        For NaN, or widths that differ.
-    """
+    """Cosines of samples (N, d) and labels (L, d): float64, shape (N, L); a ValueError for NaN, or widths that differ."""
     check_embeddings(x, labels)
     return cosines(*(torch.from_numpy(np.array(part, dtype=float)) for part in (x, labels))).numpy()
 
@@ -29,19 +23,14 @@ def cosine(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def ranks(similarities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """How many labels come before the right one: int, shape (N,), 0 is best. Ties count against it, as NaN would.
 
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit, NaN, or labels out of range.
+    A ValueError for shapes that do not fit, NaN, or labels out of range.
     """
     truth = np.asarray(truth)
     check_embeddings(similarities, what="similarities")
     if truth.shape != (len(similarities),):
         raise ValueError(f"{len(similarities)} samples but right answers of shape {truth.shape}.")
     if truth.min() < 0 or truth.max() >= similarities.shape[1]:
-        raise ValueError(
-            f"right answers from {truth.min()} to {truth.max()}; there are {similarities.shape[1]} labels."
-        )
+        raise ValueError(f"right answers up to {truth.max()}, from 0; there are {similarities.shape[1]} labels.")
     right = np.take_along_axis(similarities, truth[:, None], axis=1)
     return (similarities >= right).sum(axis=1) - 1
 
@@ -74,26 +63,13 @@ def hubness(similarities: np.ndarray, k: int = 1) -> float:
 
 
 def inverted_softmax(similarities: np.ndarray, bank: np.ndarray | None = None, *, beta: float = 10.0) -> np.ndarray:
-    r"""How probable a label finds a sample, rather than the other way (Smith et al. 2017, equation 3).
+    r"""How probable a label finds a sample, rather than the other way (Smith et al. 2017, equation 3): logarithms, (N, L).
 
     .. math:: \frac{e^{\beta s_{ij}}}{\sum_n e^{\beta s_{nj}}}
 
-    A label that is near to everything has a large sum, and loses.
-
-    Parameters
-    ----------
-    similarities : numpy.ndarray
-        Shape (N, L).
-    bank : numpy.ndarray, optional
-        Similarities of other samples to the same labels, shape (M, L), to sum over. Without it the sum runs over the N
-        samples themselves: then an answer depends on the other samples.
-    beta : float
-        Above 0.
-
-    Returns
-    -------
-    float array, shape (N, L)
-        Logarithms.
+    A label that is near to everything has a large sum, and loses. The sum runs over the N samples themselves, and then
+    an answer depends on the other samples; or over a `bank` of similarities of other samples to the same labels, (M,
+    L).
     """
     check_embeddings(similarities, what="similarities")
     bank = _bank(similarities, bank)
@@ -104,21 +80,10 @@ def inverted_softmax(similarities: np.ndarray, bank: np.ndarray | None = None, *
 
 
 def csls(similarities: np.ndarray, bank: np.ndarray | None = None, *, k: int = 10) -> np.ndarray:
-    """Cross-domain similarity local scaling (Conneau et al. 2018), equation 3: 2 s - r(sample) - r(label).
+    """Cross-domain similarity local scaling (Conneau et al. 2018), equation 3: 2 s - r(sample) - r(label), shape (N, L).
 
-    r is the mean similarity to the k nearest on the other side.
-
-    Parameters
-    ----------
-    similarities : numpy.ndarray
-        Cosines, shape (N, L).
-    bank : numpy.ndarray, optional
-        As in `inverted_softmax`, for the neighbours of labels.
-    k : int
-
-    Returns
-    -------
-    float array, shape (N, L)
+    r is the mean similarity, a cosine, to the k nearest on the other side; for the neighbours of labels in the `bank`,
+    as in `inverted_softmax`.
     """
     check_embeddings(similarities, what="similarities")
     bank = _bank(similarities, bank)
@@ -157,40 +122,16 @@ def harmonic_mean(seen: float, unseen: float) -> float:
 
 
 def stacked(similarities: np.ndarray, seen: np.ndarray, gamma: float) -> np.ndarray:
-    """Calibrated stacking (Chao et al. 2016), equation 3: `gamma` is taken off the labels that are seen.
-
-    Parameters
-    ----------
-    similarities : numpy.ndarray
-        Shape (N, L), over seen and unseen labels.
-    seen : numpy.ndarray
-        bool, shape (L,).
-    gamma : float
-    """
+    """Calibrated stacking (Chao et al. 2016), equation 3: `gamma` is taken off the labels that are `seen`, bool (L,)."""
     return similarities - gamma * _seen(similarities, seen)
 
 
 def generalised(similarities: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> dict[str, float]:
     """Generalised zero-shot: all labels compete, samples of seen and of unseen ones are counted apart (Xian et al. 2019).
 
-    Parameters
-    ----------
-    similarities : numpy.ndarray
-        Shape (N, L), over seen and unseen labels.
-    truth : numpy.ndarray
-        int, shape (N,): the right labels; some seen, some unseen.
-    seen : numpy.ndarray
-        bool, shape (L,).
-
-    Returns
-    -------
-    dict of str to float
-        ``seen_accuracy``, ``unseen_accuracy`` and ``harmonic_accuracy``, in %: means over labels of each label's accuracy.
-
-    Raises
-    ------
-    ValueError
-        If samples of seen or of unseen labels are missing, or shapes do not fit.
+    `truth` are the right labels, int (N,), some of them seen and some unseen; `seen` says which are, bool (L,). Returns
+    ``seen_accuracy``, ``unseen_accuracy`` and ``harmonic_accuracy``, in %: means over labels of each label's accuracy.
+    A ValueError if samples of seen or of unseen labels are missing, or shapes do not fit.
     """
     known, truth = _seen(similarities, seen), np.asarray(truth)
     right = ranks(similarities, truth) == 0

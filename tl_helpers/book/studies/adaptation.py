@@ -26,9 +26,10 @@ from tl_helpers.adaptation import (
 )
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
+from tl_helpers.book.studies import with_adapter
 from tl_helpers.data import DomainPair, Samples, Unlabelled, load_task
 from tl_helpers.ledger import Run
-from tl_helpers.models import Classifier, load_backbone, with_adapter
+from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe, embed, evaluate, fit, predict
 from tl_helpers.training.scoring import softmax
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
-from tl_helpers.book.studies import continual
+from tl_helpers.book.studies import continual, with_adapter
 from tl_helpers.book.studies.adaptation import AFTER, CELLS, FROZEN
 from tl_helpers.book.studies.transfer import FROZEN_TEXT
 from tl_helpers.continual import (
@@ -29,7 +29,7 @@ from tl_helpers.continual import (
     split_stream,
 )
 from tl_helpers.data import load_task
-from tl_helpers.models import Classifier, load_backbone, with_adapter
+from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe
 
 STREAMS: dict[str, tuple[str, ...]] = {

@@ -9,11 +9,12 @@ from typing import Literal
 
 import numpy as np
 import torch
+from timm.data import ImageNetInfo
 from torch import nn
 
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
-from tl_helpers.continual import KeepAnswers, between, drawn_imagenet, together
+from tl_helpers.continual import KeepAnswers, between, together
 from tl_helpers.data import Samples, load_task
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone, load_imagenet_classifier
@@ -62,6 +63,29 @@ WAYS: dict[str, Start] = {
 
 CURVES = ("plain", "a tenth of the rate", "frozen statistics", "distillation")
 """Ways along which the source is measured step by step."""
+
+
+def drawn_imagenet(artist: str, size: int = 128) -> tuple[Samples, list[int]]:
+    """Drawings of things that ImageNet has a class for, and the class of each, of 1,000: a test set without a photograph.
+
+    An emoji belongs to an ImageNet class if its name is one of the class's names, word for word. A drawing's label is
+    its place in the list of classes.
+    """
+    info = ImageNetInfo()
+    number = {}
+    for index in range(1000):
+        for name in info.index_to_description(index).split(","):
+            number.setdefault(name.strip().lower(), index)
+    task = load_task(artist)
+    found: dict[int, int] = {}  # class -> row: the first emoji that draws it
+    for row, concept in enumerate(task.table["concept"]):
+        if concept in number:
+            found.setdefault(number[concept], row)
+    rows = list(found.values())
+    concepts = task.table["concept"]
+    samples = task.all_samples(size).take(rows, name=f"{artist}, drawn ImageNet classes")
+    names = tuple(concepts[row] for row in rows)
+    return dataclasses.replace(samples, labels=torch.arange(len(rows)), classes=names), list(found)
 
 
 @functools.cache

@@ -5,18 +5,22 @@ from __future__ import annotations
 import functools
 import math
 import time
+import weakref
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tl_helpers import keys, store
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.data import load_meta_task
 from tl_helpers.fewshot import EpisodeSampler, meta
-from tl_helpers.heads import nearest_centroid
+from tl_helpers.heads import nearest_centroid, ridge_predict
 from tl_helpers.similarity import linear_cka
 from tl_helpers.stats import interval
 
@@ -140,7 +144,7 @@ def features_kept(
     rows = []
     for sx, sy, qx, _ in zip(*batch, strict=True):
         adapted = meta.adapt(model, weights, sx, sy, steps=steps, rate=rate)
-        before, after = (meta.stage_features(model, w, qx) for w in (weights, adapted))
+        before, after = (stage_features(model, w, qx) for w in (weights, adapted))
         rows.append([linear_cka(before[name], after[name]) for name in before])
     return dict(zip(before, np.mean(rows, axis=0).tolist(), strict=True))
 
@@ -260,6 +264,58 @@ def _by_means(model: meta.Learner, sx: torch.Tensor, sy: torch.Tensor, qx: torch
     return nearest_centroid(features[: len(sx)], sy, features[len(sx) :])
 
 
+# ---- what it costs, and what it changes ------------------------------------------------------------------------------
+
+
+def stage_features(model: meta.Learner, weights: meta.Weights, x: torch.Tensor) -> dict[str, np.ndarray]:
+    """What each stage of the body gives for x, averaged over space: float arrays (n, channels), and ``output``.
+
+    The numbers to compare before and after adaptation with `tl_helpers.similarity.linear_cka`.
+    """
+    found = {}
+    with torch.no_grad():
+        for number, stage in enumerate(model.body):
+            x = functional_call(stage, meta.below(weights, f"body.{number}."), (x,))
+            found[f"stage {number + 1}"] = (x.mean(dim=(2, 3)) if x.ndim == 4 else x).numpy()
+        found["output"] = functional_call(model.head, meta.below(weights, "head."), (x,)).numpy()
+    return found
+
+
+def peak_bytes(call: Callable[[], object]) -> int:
+    """The most bytes that the tensors made within `call` hold at once; what was there before does not count.
+
+    Every operation's result is counted until its memory is freed, also below `torch.func`'s transforms.
+    """
+    with _Held() as held:
+        call()
+    return held.peak
+
+
+class _Held(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.peak, self.known = 0, 0, set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        given = {tensor.untyped_storage()._cdata for tensor in tree_leaves(args) if isinstance(tensor, torch.Tensor)}
+        for tensor in tree_leaves(result):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            name, size = storage._cdata, storage.nbytes()
+            if name not in self.known | given:  # a view or a change in place holds nothing new
+                self.known.add(name)
+                self.now += size
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._free, name, size)
+        return result
+
+    def _free(self, name: int, size: int) -> None:
+        self.known.discard(name)
+        self.now -= size
+
+
 # ---- sinusoids -------------------------------------------------------------------------------------------------------
 
 JOINT, SCRATCH, RIDGE = "joint training", "from scratch", "ridge on learned features"
@@ -279,6 +335,33 @@ SINES = {
 """How each start is learned; joint training is MAML without an inner step."""
 
 
+def sinusoids(tasks: int, *, points: int = 10, queries: int = 10, seed: int | Sequence[int] = 0) -> meta.EpisodeBatch:
+    """Sine curves to be continued from a few points (Finn et al. 2017): y = A sin(x - phase).
+
+    A is uniform in [0.1, 5], the phase in [0, pi], x in [-5, 5].
+
+    Parameters
+    ----------
+    tasks, points, queries : int
+        Curves, points to learn from, points to be judged by.
+    seed : int or sequence of int
+
+    Returns
+    -------
+    meta.EpisodeBatch
+        float32, (tasks, points, 1) and (tasks, queries, 1).
+    """
+    if min(tasks, points, queries) < 1:
+        raise ValueError(f"tasks={tasks}, points={points}, queries={queries}: one or more of each.")
+    random = np.random.default_rng(seed)
+    amplitude, phase = random.uniform(0.1, 5, (tasks, 1, 1)), random.uniform(0, np.pi, (tasks, 1, 1))
+    parts = []
+    for count in (points, queries):
+        x = random.uniform(-5, 5, (tasks, count, 1))
+        parts += [x, amplitude * np.sin(x - phase)]
+    return meta.EpisodeBatch(*(torch.tensor(part, dtype=torch.float32) for part in parts))
+
+
 def train_sines(method: str, points: int, seed: int, *, fresh: bool = False) -> tuple[meta.Learner, meta.MetaRun]:
     """Meta-training of the 40-40 network on sinusoids with some support points; `SCRATCH` is left untrained.
 
@@ -290,16 +373,30 @@ def train_sines(method: str, points: int, seed: int, *, fresh: bool = False) -> 
     recipe = SINES[method]
 
     def draw(step: int) -> meta.EpisodeBatch:
-        return meta.sinusoids(SINE_TASKS, points=points, seed=[seed, step])
+        return sinusoids(SINE_TASKS, points=points, seed=[seed, step])
 
     def train() -> dict[str, torch.Tensor]:
         run = meta.meta_train(model, draw, recipe, seed=seed)
         return {**run.weights, "losses": torch.tensor(run.losses), "seconds": torch.tensor(run.seconds)}
 
-    key = keys.fingerprint("sines", model, recipe, points, seed, SINE_TASKS, keys.code_name(meta))
+    key = keys.fingerprint("sines", model, recipe, points, seed, SINE_TASKS, keys.code_name(meta, sinusoids))
     found = train() if fresh else store.shared("runs").compute(key, train)
     losses, seconds = found.pop("losses").numpy(), float(found.pop("seconds"))
     return model, meta.MetaRun(found, losses, seconds)
+
+
+def ridge_outputs(
+    model: meta.Learner, weights: meta.Weights, batch: meta.EpisodeBatch, *, penalty: float = 0.1
+) -> torch.Tensor:
+    """Outputs (T, q, outputs) for the queries by ridge regression on the body's features; no inner loop."""
+
+    def one(sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor) -> torch.Tensor:
+        return ridge_predict(
+            meta.body_features(model, weights, sx), sy, meta.body_features(model, weights, qx), penalty=penalty
+        )
+
+    with torch.no_grad():
+        return vmap(one)(batch.support_x, batch.support_y, batch.query_x)
 
 
 def sine_errors(
@@ -312,7 +409,7 @@ def sine_errors(
 ) -> np.ndarray:
     """Mean squared error of each curve after some inner steps, shape (len(steps), T). Ridge has none: all are the same."""
     if method == RIDGE:
-        errors = meta.scores_of(meta.ridge_outputs(model, weights, curves), curves.query_y)
+        errors = meta.scores_of(ridge_outputs(model, weights, curves), curves.query_y)
         return np.repeat(errors[None], len(steps), axis=0)
     part = part_of(method)
     outputs = meta.adapted_outputs(model, weights, curves, steps=steps, rate=rate, part=part)
@@ -321,7 +418,7 @@ def sine_errors(
 
 def sine_rate(model: meta.Learner, weights: meta.Weights, method: str, points: int, seed: int) -> float:
     """The test-time inner rate whose error after the last step is smallest on 100 validation curves."""
-    curves = meta.sinusoids(100, points=points, queries=50, seed=[1000 + seed, points])
+    curves = sinusoids(100, points=points, queries=50, seed=[1000 + seed, points])
     found = {}
     for rate in SINE_RATES:
         try:
@@ -355,8 +452,8 @@ def meta_sines_cell(method: str, points: int, seed: int) -> dict[str, float]:
     def explained(curves: meta.EpisodeBatch, errors: np.ndarray) -> float:
         return max(0.0, 100 * (1 - float(errors[-1].mean()) / float((curves.query_y**2).mean())))
 
-    held_out = meta.sinusoids(100, points=points, queries=50, seed=[1000 + seed, points])
-    test = meta.sinusoids(200, points=points, queries=100, seed=[2000 + seed, points])
+    held_out = sinusoids(100, points=points, queries=50, seed=[1000 + seed, points])
+    test = sinusoids(200, points=points, queries=100, seed=[2000 + seed, points])
     errors = sine_errors(model, run.weights, method, test, rate)
     return {
         **{f"error_after_{step}": round(float(errors[k].mean()), 4) for k, step in enumerate(SINE_CHECKS)},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
+import datasets
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
@@ -14,9 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from tl_helpers import freezing
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
+from tl_helpers.book.studies import with_adapter
 from tl_helpers.book.studies.adaptation import METHODS, train_method, with_statistics
 from tl_helpers.data import DomainPair, Samples, Task, load_task
-from tl_helpers.models import Backbone, Classifier, load_backbone, with_adapter
+from tl_helpers.models import Backbone, Classifier, load_backbone
 from tl_helpers.training import Recipe, embed, evaluate, fit, predict
 
 NOTHING = "nothing"
@@ -118,12 +121,32 @@ SKEWED_PAIR = "film", "tweets"
 SKEWED_METHODS = ("source only", "AdaBN", *METHODS)
 
 
+def with_proportions(task: Task, shares: Sequence[float], *, seed: int = 0) -> Task:
+    """As many samples of each split as can be had with the classes in these proportions: what label shift does.
+
+    The shares are one for each class, above 0, with sum 1; `seed` is of which samples are left out.
+    """
+    wanted = np.asarray(shares, dtype=float)
+    if wanted.shape != (len(task.classes),) or not (wanted > 0).all() or not np.isclose(wanted.sum(), 1):
+        raise ValueError(f"shares={tuple(shares)}: give {len(task.classes)} numbers above 0 with sum 1.")
+    splits = {}
+    for name, table in task.splits.items():
+        labels = np.asarray(table["label"])
+        members = [np.flatnonzero(labels == label) for label in range(len(task.classes))]
+        total = min(len(rows) / share for rows, share in zip(members, wanted, strict=True))
+        random = np.random.default_rng(seed)
+        kept = [random.permutation(m)[: round(total * share)] for m, share in zip(members, wanted, strict=True)]
+        splits[name] = table.select(np.sort(np.concatenate(kept)))
+    words = "-".join(f"{100 * share:.0f}" for share in wanted)
+    return dataclasses.replace(task, splits=datasets.DatasetDict(splits), name=f"{task.name}-{words}")
+
+
 @functools.lru_cache(maxsize=4)
 def skewed_pair(share: float, seed: int) -> DomainPair:
     """Film reviews with balanced classes, and tweets of which a share is positive."""
     source, target = SKEWED_PAIR
-    home = task_of(source, seed).with_proportions((0.5, 0.5), seed=seed)
-    return DomainPair(home, task_of(target, seed).with_proportions((1 - share, share), seed=seed))
+    home = with_proportions(task_of(source, seed), (0.5, 0.5), seed=seed)
+    return DomainPair(home, with_proportions(task_of(target, seed), (1 - share, share), seed=seed))
 
 
 def proportions_cell(method: str, share: float, seed: int) -> dict[str, float]:

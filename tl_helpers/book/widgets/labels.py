@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -105,7 +106,7 @@ class LabelBox(ipywidgets.VBox):
         """Rank the names that stand in the text area; False, and a message, if that cannot be done."""
         typed = self.names.value
         try:
-            self._rank(zeroshot.parse_names(typed))
+            self._rank(zeroshot.check_names(_names(typed)))
         except Exception as error:  # whatever is wrong is said where the reader looks; the last answers stay
             text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             self.message.value, ranked = _note(f"{text[:1].upper()}{text[1:]}", problem=True), False
@@ -219,6 +220,11 @@ def label_box(
         if len(pictures) != len(examples):
             raise ValueError(f"{len(pictures)} pictures but {len(examples)} examples: one text for each.")
     return LabelBox(score, labels, examples, pictures, most, title, unit)
+
+
+def _names(typed: str) -> list[str]:
+    """Names as people type them: one a line, or with commas between."""
+    return [name for name in re.split(r"[,\n]", typed) if name.strip()]
 
 
 def _note(text: str, problem: bool = False) -> str:

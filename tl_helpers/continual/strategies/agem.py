@@ -10,15 +10,10 @@ from tl_helpers.training import Step
 
 
 class AGEM(Replay):
-    r"""Averaged gradient episodic memory (Chaudhry et al. 2019).
+    r"""Averaged gradient episodic memory (Chaudhry et al. 2019), with the buffer of `Replay`.
 
-    Where the gradient g points against the gradient r of the buffer, :math:`g \cdot r < 0`, its part along r is removed:
-    :math:`g \leftarrow g - \frac{g \cdot r}{r \cdot r} r`.
-
-    Parameters
-    ----------
-    size, kind
-        As in `Replay`.
+    Where the gradient g points against the gradient r of the buffer, :math:`g \cdot r < 0`, its part along r is
+    removed: :math:`g \leftarrow g - \frac{g \cdot r}{r \cdot r} r`.
     """
 
     name = "A-GEM"

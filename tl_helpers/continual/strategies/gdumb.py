@@ -10,14 +10,9 @@ from tl_helpers.models import Classifier
 
 
 class GDumb(Strategy):
-    """GDumb (Prabhu et al. 2020): collect a class-balanced buffer; when asked, train a new model on it alone.
+    """GDumb (Prabhu et al. 2020): collect a class-balanced buffer of some size; when asked, train a new model on it alone.
 
     A strategy with a buffer of the same size that does worse learned nothing from the stream.
-
-    Parameters
-    ----------
-    size : int
-        Samples in the buffer.
     """
 
     name = "GDumb"

@@ -12,13 +12,7 @@ from tl_helpers.training import Step
 
 
 class L2SP(Strategy):
-    """L2-SP (Li et al. 2018): the backbone is pulled to where it was before the experience; see `tl_helpers.training.L2SP`.
-
-    Parameters
-    ----------
-    strength : float
-        0 or more.
-    """
+    """L2-SP (Li et al. 2018) towards the backbone of before the experience; see `tl_helpers.training.L2SP`."""
 
     name = "L2-SP"
 

@@ -67,14 +67,9 @@ class NearestMean(Strategy):
 class StreamingLDA(NearestMean):
     r"""Means with one covariance for all of them: streaming linear discriminant analysis (Hayes and Kanan 2020).
 
-    A running sum of outer products of what is left after taking away the means, so samples are seen once. Nearness to a mean
-    :math:`\mu` is :math:`\mu^\top \Lambda x - \frac12 \mu^\top \Lambda \mu`, :math:`\Lambda` the inverse of the covariance
-    shrunk towards a multiple of the identity.
-
-    Parameters
-    ----------
-    shrinkage : float
-        In (0, 1].
+    A running sum of outer products of what is left after taking away the means, so samples are seen once. Nearness to a
+    mean :math:`\mu` is :math:`\mu^\top \Lambda x - \frac12 \mu^\top \Lambda \mu`, :math:`\Lambda` the inverse of the
+    covariance shrunk, by a share in (0, 1], towards a multiple of the identity.
     """
 
     name = "streaming LDA"

@@ -11,12 +11,7 @@ from tl_helpers.models import Classifier
 class OnlineEWC(EWC):
     r"""Online EWC (Schwarz et al. 2018): :math:`F \leftarrow \gamma F + F_{now}`, a pull towards the last weights.
 
-    Parameters
-    ----------
-    strength, estimate, most
-        As in `EWC`.
-    decay : float
-        :math:`\gamma`, in [0, 1]: how long earlier experiences count.
+    The decay :math:`\gamma`, in [0, 1], is how long earlier experiences count; the rest is as in `EWC`.
     """
 
     name = "online EWC"

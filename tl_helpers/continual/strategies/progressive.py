@@ -82,20 +82,9 @@ def progressive_backbone(
 ) -> Backbone:
     """A new column beside earlier ones, as an ordinary backbone: stages ``earlier``, ``hidden1``, ``hidden2``.
 
-    With ``freeze_depth=1`` the earlier columns are below the freeze line, so the book's freeze contract holds for them, and
-    the frozen-prefix cache computes them once.
-
-    Parameters
-    ----------
-    columns : list of (Hidden1, Hidden2)
-        Shared, not copied.
-    preprocessing : Preprocessing
-    width : int
-        Of each hidden layer of the new column; all columns have the same.
-    lateral : int
-        Width of the adapters.
-    seed : int
-        Of the new weights, independent of the global random state.
+    With ``freeze_depth=1`` the earlier columns, which are shared and not copied, are below the freeze line. So the
+    book's freeze contract holds for them, and the frozen-prefix cache computes them once. All columns have hidden
+    layers of one width; the adapters are `lateral` wide. The new weights come from `seed` alone.
     """
     pixels = preprocessing.channels * preprocessing.size**2
     with runtime.RandomNumbers(seed):
@@ -114,15 +103,8 @@ def progressive_backbone(
 class Progressive(Strategy):
     """Progressive neural networks (Rusu et al. 2016), task-incremental only.
 
-    A new experience gets a new column and head; earlier columns are frozen and feed into it. Which column answers must be
-    known, so the learner has to be told the experience.
-
-    Parameters
-    ----------
-    width : int
-        Of the hidden layers of each column.
-    lateral : int
-        Width of the adapters between columns.
+    A new experience gets a new column and head; earlier columns are frozen and feed into it, through adapters of width
+    `lateral`. Which column answers must be known, so the learner has to be told the experience.
     """
 
     name = "progressive"
@@ -136,8 +118,8 @@ class Progressive(Strategy):
     def before_stream(self, stream: Stream, make_model: MakeModel, seed: int) -> None:
         if stream.scenario != "task":
             raise ValueError(
-                f"Progressive networks answer with the column of one experience, so they must be told which: the "
-                f"{stream.scenario}-incremental scenario does not. Use a task-incremental stream."
+                f"Progressive networks must be told which column answers, and a {stream.scenario}-incremental scenario "
+                "does not. Use a task-incremental stream."
             )
         super().before_stream(stream, make_model, seed)
         self.learned: list[Classifier] = []

@@ -16,14 +16,8 @@ from tl_helpers.training import Step
 class Replay(Strategy):
     """Experience replay (Rolnick et al. 2019; Chaudhry et al. 2019): rehearse samples from a small buffer.
 
-    Every step takes a second batch from the buffer; each earlier experience counts as much as the new one.
-
-    Parameters
-    ----------
-    size : int
-        Samples in the buffer, of all experiences together.
-    kind : {"reservoir", "balanced"}
-        See `tl_helpers.continual.Buffer`.
+    Every step takes a second batch from the buffer, which holds `size` samples of all experiences together; each
+    earlier experience counts as much as the new one. For the kinds see `tl_helpers.continual.Buffer`.
     """
 
     name = "replay"
