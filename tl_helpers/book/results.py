@@ -1,8 +1,8 @@
 """Recorded results: grids of real runs that take too long for a chapter, made once by `make results` and kept with the book.
 
-A `Study` is a grid and a function for one cell of it. Several processes or machines can share a grid: an Optuna storage,
-a file or a database, holds who works on which cell. Chapters read what was recorded with `load`; the page *recorded runs*
-lists what there is, and whether today's code made it.
+A `Study` is a grid and a function for one cell of it. Several processes or machines can share a grid, see
+`tl_helpers.book.sharing`. Chapters read what was recorded with `load`; the page *recorded runs* lists what there is, and
+whether the present code made it.
 With ``TL_SEED_BASE=1000`` the cells that claims cite are recorded for fresh seeds, in files of their own, and read there.
 
 `python -m tl_helpers.book.studies` is the command line.
@@ -13,42 +13,30 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import itertools
 import json
 import math
 import multiprocessing.connection
 import os
 import platform
-import secrets
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
 import pandas as pd
-from filelock import FileLock, Timeout
-from optuna.storages import JournalStorage, RDBStorage, fail_stale_trials, get_storage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
 
 from tl_helpers import keys, runtime
 from tl_helpers.book import replication
-
-ATTEMPTS = 3
-"""How often a cell is tried before it counts as failed."""
+from tl_helpers.book.sharing import Cells
 
 SAVE_EVERY = 5.0
 """Seconds between two savings of the results: at most about this much is lost to a killed run, and nothing of its cells."""
-
-BEAT = 60
-"""Seconds between two signs of life to a shared database; a machine that gave none for five times as long counts as dead."""
 
 FOLDER = Path(__file__).resolve().parent / "results"
 """Where the book keeps what was recorded: within the package, so that an installed copy has it, too.
@@ -305,7 +293,7 @@ def run_study(
     earlier = _facts(study.name + replication.suffix(), folder) if before else {}
     now = _circumstances(command)
     job = (study, storage or _default_storage(study), frozenset(before), code_name(study))
-    shared = _Shared(*job)
+    shared = _shared(*job)
     everything = len(study.cells())
     bar = runtime.progress(iter(int, 1), total=everything, what=study.name)
     saved = [-math.inf]
@@ -357,7 +345,7 @@ def _say(words: str) -> None:
     print(words, file=sys.stderr)
 
 
-# ---- cells that several processes share ------------------------------------------------------------------------------
+# ---- work ------------------------------------------------------------------------------------------------------------
 
 
 def _default_storage(study: Study) -> str:
@@ -366,137 +354,16 @@ def _default_storage(study: Study) -> str:
     return str(path)
 
 
-class _Shared:
-    """The cells of a study that are not recorded yet, and all attempts at them, in an Optuna storage.
+def _shared(study: Study, url: str, recorded: Set[tuple[Value, ...]], code: str | None) -> Cells:
+    """The cells that are not recorded yet."""
 
-    A trial there is one attempt, and knows its cell by the values as they are written. Nothing is planned ahead: a process
-    adds a trial for a cell that is open, and goes on with it if it is still open after all trials with smaller numbers. As
-    a storage numbers trials one after the other, no two processes run the same cell; the grid may grow and shrink.
-    """
+    def key(texts: Mapping[str, str]) -> tuple[Value, ...] | None:
+        _same_parameters(study, texts, url.rpartition("@")[2])
+        return _key(study, texts)
 
-    def __init__(self, study: Study, url: str, recorded: Set[tuple[Value, ...]], code: str | None) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.study, self.url, self.code = study, url, code
-        cells = {tuple(cell[name] for name in study.grid): cell for cell in study.cells()}
-        self.cells = {key: cell for key, cell in cells.items() if key not in recorded}
-        self.database = "://" in url
-        self.storage = get_storage(
-            RDBStorage(url, heartbeat_interval=BEAT, grace_period=5 * BEAT)
-            if self.database
-            else JournalStorage(JournalFileBackend(url))
-        )
-        name = f"{study.name}-v{study.version}"
-        self.trials = optuna.create_study(study_name=name, storage=self.storage, load_if_exists=True)
-        self.id = self.storage.get_study_id_from_name(name)
-        self.worker, self.trial = f"{os.getpid()}-{secrets.token_hex(4)}", None
-
-    def attempts(self) -> dict[tuple[Value, ...], list[FrozenTrial]]:
-        """By cell, in the order of their numbers."""
-        found = {key: [] for key in self.cells}
-        for trial in self.trials.get_trials(deepcopy=False):
-            _same_parameters(self.study, trial.user_attrs["cell"], self.url.rpartition("@")[2])
-            found.get(_key(self.study, trial.user_attrs["cell"]), []).append(trial)
-        return found
-
-    def finished(self) -> dict[tuple[Value, ...], dict]:
-        """Of each cell that is done, ``metrics`` and the ``code`` that gave them."""
-        pairs = ((key, trial) for key, trials in self.attempts().items() for trial in trials)
-        return {key: trial.user_attrs for key, trial in pairs if trial.state == TrialState.COMPLETE}
-
-    def failed(self) -> list[dict[str, Value]]:
-        """Cells that failed too often."""
-        return [
-            self.cells[key] for key, trials in self.attempts().items() if not _busy(trials) and not self.is_open(trials)
-        ]
-
-    def failures(self, trials: Sequence[FrozenTrial]) -> int:
-        """How many attempts at a cell failed with the present code."""
-        return sum(trial.state == TrialState.FAIL and trial.user_attrs["code"] == self.code for trial in trials)
-
-    def is_open(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Whether one more attempt is due after these."""
-        return not _busy(trials) and self.failures(trials) < ATTEMPTS
-
-    def claim(self) -> dict[str, Value] | None:
-        """A cell that is now this process's own; None if none is open. Those that failed come last."""
-        while True:
-            self.forget_the_dead()
-            failures = {key: self.failures(trials) for key, trials in self.attempts().items() if self.is_open(trials)}
-            if not failures:
-                return None
-            key = min(failures, key=failures.get)
-            cell = {name: str(value) for name, value in self.cells[key].items()}
-            known = {"cell": cell, "code": self.code, "worker": self.worker}
-            template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=known)
-            self.trial = self.storage.create_new_trial(self.id, template)
-            number = self.storage.get_trial_number_from_id(self.trial)
-            if self.database:
-                self.storage.record_heartbeat(self.trial)
-            if self.is_open([trial for trial in self.attempts()[key] if trial.number < number]):
-                return self.cells[key]
-            self.end(TrialState.PRUNED)
-
-    def run(self, cell: dict[str, Value]) -> None:
-        """The attempt that was claimed. One that the reader stops does not count."""
-        state, metrics = TrialState.PRUNED, None
-        try:
-            metrics = _run_cell(self.study, cell)
-            state = TrialState.COMPLETE
-        except Exception:
-            state = TrialState.FAIL
-        finally:
-            self.end(state, metrics)
-
-    def end(self, state: TrialState, metrics: Mapping[str, float] | None = None) -> None:
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # it was taken for dead meanwhile
-            if metrics is not None:
-                self.storage.set_trial_user_attr(self.trial, "metrics", metrics)
-            self.storage.set_trial_state_values(self.trial, state, [0.0] if state == TrialState.COMPLETE else None)
-
-    @contextlib.contextmanager
-    def alive(self) -> Iterator[None]:
-        """Shows others that this process lives: by a lock beside the file, or by a word to the database each minute."""
-        if not self.database:
-            with self.lock(self.worker) as lock:
-                try:
-                    yield
-                finally:
-                    Path(lock.lock_file).unlink(missing_ok=True)
-            return
-        done = threading.Event()
-
-        def beat() -> None:
-            while not done.wait(BEAT):
-                if self.trial is not None:
-                    self.storage.record_heartbeat(self.trial)
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
-    def forget_the_dead(self) -> None:
-        """Trials that a killed process left running count as failed, and are tried again."""
-        if self.database:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                fail_stale_trials(self.trials)
-            return
-        for trial in self.trials.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            lock = self.lock(trial.user_attrs["worker"])
-            with contextlib.suppress(Timeout), lock.acquire(blocking=False):
-                self.trials.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-                Path(lock.lock_file).unlink(missing_ok=True)
-
-    def lock(self, worker: str) -> FileLock:
-        return FileLock(f"{self.url}.{worker}.lock")
-
-
-def _busy(trials: Sequence[FrozenTrial]) -> bool:
-    return any(trial.state in (TrialState.COMPLETE, TrialState.RUNNING) for trial in trials)
+    cells = {tuple(cell[name] for name in study.grid): cell for cell in study.cells()}
+    missing = {key: cell for key, cell in cells.items() if key not in recorded}
+    return Cells(url, f"{study.name}-v{study.version}", missing, key, code)
 
 
 def _work(
@@ -508,13 +375,13 @@ def _work(
     after: Callable[[], object] = lambda: None,
 ) -> None:
     """One worker: runs cells until none is open, or so many are run."""
-    shared = _Shared(study, url, recorded, code)
+    shared = _shared(study, url, recorded, code)
     with shared.alive():
         for _ in itertools.count() if limit is None else range(limit):
             cell = shared.claim()
             if cell is None:
                 return
-            shared.run(cell)
+            shared.attempt(functools.partial(_run_cell, study, cell))
             after()
 
 
