@@ -67,14 +67,19 @@ def test_of_two_that_choose_the_last_cell_one_gets_it(url, rival, monkeypatch):
         assert len(fast.attempts()[0]) == (ATTEMPTS if rival == "failed too often" else 1) + 1
 
 
-def test_of_two_the_first_keeps_its_cell_whatever_the_second_does(url, monkeypatch):
+@pytest.mark.parametrize("chosen", ["before", "after"])
+def test_of_two_the_first_keeps_its_cell_whatever_the_second_does(url, chosen, monkeypatch):
+    """The second one may have chosen it before the first one said so, and say so itself before the first one looks again."""
     first, second = cells(url), cells(url)
     create = first.storage.create_new_trial
 
     def followed(*template):
         monkeypatch.undo()
         made = create(*template)
-        assert second.claim() is None
+        if chosen == "before":
+            second.storage.create_new_trial(*template)
+        else:
+            assert second.claim() is None
         return made
 
     monkeypatch.setattr(first.storage, "create_new_trial", followed)
