@@ -291,15 +291,47 @@ def test_recorded_runs_are_listed_from_their_files(tmp_path, monkeypatch):
 
     run_study(Study("tiny", "a tiny grid", {"depth": (0, 1)}, cell), folder=tmp_path)
     (tmp_path / "replication.json").write_text('{"01_a": {"claims": []}}')  # lies beside them
-    (row,) = recorded_runs.rows(tmp_path)
+    (row,) = recorded_runs.rows(tmp_path, {})
     assert row[0] == "tiny: a tiny grid"
     assert row[1] == "2 of 2"
-    assert row[5] == "make results"
-    assert recorded_runs.rows(tmp_path / "nothing") == []
+    assert row[6] == "make results"
+    assert recorded_runs.rows(tmp_path / "nothing", {}) == []
     monkeypatch.setenv("TL_SEED_BASE", "1000")
     run_study(Study("tiny", "a tiny grid", {"depth": (0, 1)}, cell, cited={"depth": (1,)}), folder=tmp_path)
-    first, fresh = recorded_runs.rows(tmp_path)
+    first, fresh = recorded_runs.rows(tmp_path, {})
     assert (first, fresh[:2]) == (row, ["tiny: a tiny grid (fresh seeds, from 1000 on)", "1 of 1"])
+
+
+def test_recorded_runs_say_whether_the_present_code_made_them(tmp_path):
+    from tl_helpers.book.results import Study, code_name, run_study
+
+    def cell(depth):
+        return {"accuracy": 80.0 + depth}
+
+    def said(name: str | None) -> str:
+        return recorded_runs.rows(tmp_path, {"tiny": name})[0][5]
+
+    study = Study("tiny", "a tiny grid", {"depth": (0, 1)}, cell)
+    run_study(study, folder=tmp_path)
+    assert said(code_name(study)) == "the present code"
+    assert said("another") == "an earlier version of the code"
+    assert said(None) == "not known: its code has no name now"
+    path = tmp_path / "tiny.json"
+    note = json.loads(path.read_text())
+    path.write_text(json.dumps(note | {"versions": {"python": "3.4.10"}}))
+    assert said("another") == "not known: recorded with Python 3.4"
+    del note["code"]  # as it was before code was named
+    path.write_text(json.dumps(note))
+    assert {said(name) for name in (None, code_name(study))} == {"an earlier version of the code"}
+
+
+def test_the_page_of_recorded_runs_compares_all_of_the_books_studies():
+    from tl_helpers.book.studies.catalogue import STUDIES
+
+    code = recorded_runs.present_code()
+    assert set(code) == set(STUDIES)
+    assert None not in code.values()
+    assert len(recorded_runs.rows(recorded_runs.FOLDER, code)) >= len(STUDIES)
 
 
 # ---- other machines --------------------------------------------------------------------------------------------------

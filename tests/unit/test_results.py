@@ -1,17 +1,21 @@
 """tl_helpers.book.results: every cell is run once, failures are tried again, a killed run goes on, files are checked."""
 
+import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.unit.waiting import until
+from tl_helpers import keys
 from tl_helpers.book import results
 from tl_helpers.book.results import ResultsError, Study, facts, load, recorded, run_study
 from tl_helpers.book.studies import catalogue
@@ -129,7 +133,7 @@ def test_a_killed_run_goes_on(tmp_path):
 
 @pytest.mark.slow
 def test_two_workers_share_a_database(tmp_path, monkeypatch):
-    """Each has at least one cell to do, as no cell ends before both have begun one; not all are done twice."""
+    """Each has at least one cell to do, as no cell ends before both have begun one; none is done twice."""
     notes = tmp_path / "notes"
     notes.mkdir()
     monkeypatch.setenv("NOTES", str(notes))
@@ -138,8 +142,13 @@ def test_two_workers_share_a_database(tmp_path, monkeypatch):
     assert run_study(study, folder=tmp_path, storage=f"sqlite:///{tmp_path}/studies.db", workers=2) == []
     assert len(load("slow", folder=tmp_path)) == 12
     one, two = noted(notes)
-    assert len({*one, *two}) == 12
-    assert len(one) + len(two) < 24  # they may now and then take the same cell at the same moment, not always
+    assert len({*one, *two}) == 12 == len(one) + len(two)
+
+
+@pytest.mark.slow
+def test_workers_share_a_limit(tmp_path):
+    assert run_study(STUDY, folder=tmp_path, workers=2, limit=3) == []
+    assert len(load("tiny", folder=tmp_path)) == 3
 
 
 def test_another_version_is_not_taken_over(tmp_path):
@@ -155,6 +164,177 @@ def test_a_grid_that_grew_keeps_what_it_has(tmp_path):
     run_study(Study("tiny", "larger", GRID | {"seed": (0, 1, 2)}, cell), folder=tmp_path)
     assert {call["seed"] for call in CALLS} == {2}
     assert len(load("tiny", folder=tmp_path)) == 18
+
+
+@pytest.fixture(params=["file", "database"])
+def storage(request, tmp_path):
+    """Where cells are shared: by default a file in the cache."""
+    return None if request.param == "file" else f"sqlite:///{tmp_path}/studies.db"
+
+
+class Runs:
+    """Runs of a study `tiny` in one storage; where they are `lost`, only the storage keeps what they found."""
+
+    def __init__(self, folder: Path, storage: str | None, lost: bool):
+        self.folder, self.storage, self.lost, self.table = folder, storage, lost, b""
+
+    def __call__(self, grid: dict) -> list[dict]:
+        """The calls that one more run needs."""
+        CALLS.clear()
+        run_study(Study("tiny", "a tiny grid", grid, cell), folder=self.folder, storage=self.storage)
+        self.table = (self.folder / "tiny.csv").read_bytes()
+        if self.lost:
+            for file in self.folder.glob("tiny.*"):
+                file.unlink()
+        return list(CALLS)
+
+
+@pytest.fixture(params=["recorded", "finished"])
+def again(request, tmp_path, storage):
+    """After a first run."""
+    runs = Runs(tmp_path, storage, lost=request.param == "finished")
+    assert len(runs(GRID)) == 12
+    return runs
+
+
+def test_each_new_value_of_a_grid_is_run_and_nothing_else(again):
+    grown = GRID | {"depth": (0, 1, 2, 3), "lr": (1e-4, 0.001, 0.01)}
+    calls = again(grown)
+    assert {(call["depth"], call["lr"]) for call in calls} == {(d, 0.001) for d in range(4)} | {(3, 1e-4), (3, 0.01)}
+    assert len(calls) == 12
+    assert len(again.table.splitlines()) == 1 + 24
+    assert again(grown) == []
+
+
+def test_a_value_that_a_grid_no_longer_holds_is_kept_out_and_said(again, capsys):
+    whole = again.table
+    assert again(GRID | {"depth": (0, 2)}) == []
+    assert {line.split(b",")[0] for line in again.table.splitlines()[1:]} == {b"0", b"2"}
+    said = "4 recorded cells have values that the grid no longer holds; they are left out"
+    assert (said in capsys.readouterr().err) is not again.lost
+    assert again(GRID) == []  # the storage still knows them
+    assert again.table == whole
+
+
+def test_a_grid_with_other_parameters_needs_another_version(again):
+    renamed = {"depth": GRID["depth"], "rate": GRID["lr"], "seed": GRID["seed"]}
+    one_less = {"depth": GRID["depth"], "seed": GRID["seed"]}
+    for grid in (renamed, one_less, GRID | {"width": (1, 2)}):
+        with pytest.raises(ResultsError, match=r"it belongs to another grid\. Raise the study's version"):
+            again(grid)
+        assert CALLS == []
+
+
+def test_another_version_may_have_other_parameters(tmp_path):
+    run_study(STUDY, folder=tmp_path)
+    run_study(Study("tiny", "other", {"where": ("a", "b")}, where, version=2), folder=tmp_path)
+    assert list(load("tiny", folder=tmp_path)["where"]) == ["a", "b"]
+
+
+def test_what_other_processes_work_on_is_said(tmp_path, own_cache, capsys):
+    """A second `make results` beside the first leaves it its cell, and says that one is missing."""
+
+    def nested(depth, lr, seed):
+        if not CALLS:
+            cell(depth, lr, seed)
+            assert run_study(STUDY, folder=tmp_path) == []
+            assert "tiny: 1 cells are at work in other processes" in capsys.readouterr().err
+        return cell(depth, lr, seed)
+
+    assert run_study(Study("tiny", "a tiny grid", GRID, nested), folder=tmp_path) == []
+    assert len(CALLS) == 13  # this one notes its call twice
+    assert len(load("tiny", folder=tmp_path)) == 12
+    assert capsys.readouterr().err == ""
+    assert [path.name for path in (own_cache / "studies").iterdir()] == ["tiny.journal"]
+
+
+# ---- the code that recorded them -------------------------------------------------------------------------------------
+
+
+def where(where):
+    return {"accuracy": len(where)}
+
+
+def there(where):
+    return {"accuracy": len(where) + 1}
+
+
+LOCK = threading.Lock()
+
+
+def locked(where):
+    with LOCK:
+        return {"accuracy": len(where)}
+
+
+def placed(cell, *values) -> Study:
+    return Study("placed", "somewhere", {"where": values}, cell)
+
+
+def test_a_study_notes_the_code_that_recorded_it(tmp_path):
+    study = placed(where, "a", "b", "c")
+    for limit in (1, None):  # a second run of the same code
+        run_study(study, folder=tmp_path, limit=limit)
+        assert facts("placed", folder=tmp_path)["code"] == results.code_name(study) == keys.code_name(where)
+    assert results.code_name(placed(there, "a")) != results.code_name(study)
+
+
+def test_cells_of_two_codes_have_no_name_in_common(tmp_path):
+    run_study(placed(where, "a"), folder=tmp_path)
+    run_study(placed(there, "a", "b"), folder=tmp_path)
+    assert "code" not in facts("placed", folder=tmp_path)
+    assert list(load("placed", folder=tmp_path)["accuracy"]) == [1, 2]
+
+
+def test_also_where_only_the_storage_knows_the_first(tmp_path):
+    run_study(placed(where, "a"), folder=tmp_path)
+    for file in tmp_path.glob("placed.*"):
+        file.unlink()
+    run_study(placed(there, "a", "b"), folder=tmp_path)
+    assert "code" not in facts("placed", folder=tmp_path)
+
+
+def test_a_run_that_has_nothing_to_do_leaves_the_note_as_it_was(tmp_path):
+    """A study that was recorded before code had names is given none, and its commit, date and machine stay."""
+    run_study(placed(where, "a"), folder=tmp_path)
+    path = tmp_path / "placed.json"
+    note = json.loads(path.read_text()) | {"commit": "of long ago", "date": "1999-01-01", "command": "by hand"}
+    del note["code"]
+    path.write_text(json.dumps(note))
+    run_study(dataclasses.replace(placed(there, "a"), title="elsewhere"), folder=tmp_path)
+    assert facts("placed", folder=tmp_path) == note | {"title": "elsewhere"}
+
+
+def test_code_that_cannot_be_named_runs_without_a_name(tmp_path):
+    study = placed(locked, "a")
+    with pytest.raises(keys.Unnameable):
+        keys.code_name(locked)
+    assert results.code_name(study) is None
+    run_study(study, folder=tmp_path)
+    assert "code" not in facts("placed", folder=tmp_path)
+
+
+NAMES = """
+    import json
+    from tl_helpers.book import results
+    from tl_helpers.book.studies.catalogue import STUDIES
+    print(json.dumps([results.__file__, {name: results.code_name(study) for name, study in STUDIES.items()}]))
+"""
+
+
+@pytest.mark.slow
+def test_the_books_studies_have_names_that_are_the_same_elsewhere(tmp_path):
+    """In another process, folder and home, with other seeds."""
+    package, root = Path(results.__file__).parents[1], tmp_path / "elsewhere"
+    shutil.copytree(package, root / "tl_helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    settings = {"TL_SEED_BASE": "1000", "TL_CACHE": str(root), "HOME": str(root), "PYTHONHASHSEED": "5"}
+    environment = os.environ | settings | {"PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", textwrap.dedent(NAMES)]
+    said = subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True).stdout
+    file, names = json.loads(said)
+    assert Path(file).is_relative_to(root)
+    assert None not in names.values()
+    assert names == {name: results.code_name(study) for name, study in catalogue.STUDIES.items()}
 
 
 @pytest.mark.parametrize("content", ["", "depth,lr\n1,2\n", 'a,"b\n1'])

@@ -1,7 +1,8 @@
 """Recorded results: grids of real runs that take too long for a chapter, made once by `make results` and kept with the book.
 
-A `Study` is a grid and a function for one cell of it; Optuna's grid sampler hands out the cells, so several processes or
-machines can share one. Chapters read what was recorded with `load`; the page *recorded runs* lists what there is.
+A `Study` is a grid and a function for one cell of it. Several processes or machines can share a grid, see
+`tl_helpers.book.sharing`. Chapters read what was recorded with `load`; the page *recorded runs* lists what there is, and
+whether the present code made it.
 With ``TL_SEED_BASE=1000`` the cells that claims cite are recorded for fresh seeds, in files of their own, and read there.
 
 `python -m tl_helpers.book.studies` is the command line.
@@ -12,11 +13,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import hashlib
+import functools
 import itertools
 import json
 import math
-import multiprocessing
+import multiprocessing.connection
 import os
 import platform
 import subprocess
@@ -24,21 +25,15 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
 import pandas as pd
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 
-from tl_helpers import runtime
+from tl_helpers import keys, runtime
 from tl_helpers.book import replication
-
-ATTEMPTS = 3
-"""How often a cell is tried before it counts as failed."""
+from tl_helpers.book.sharing import Cells
 
 SAVE_EVERY = 5.0
 """Seconds between two savings of the results: at most about this much is lost to a killed run, and nothing of its cells."""
@@ -50,6 +45,7 @@ FOLDER = Path(__file__).resolve().parent / "results"
 """
 
 RESTORE = "Restore it from the repository, or install the book again."
+ANOTHER_GRID = "it belongs to another grid. Raise the study's version to record it anew."
 
 Value = int | float | str
 
@@ -193,33 +189,60 @@ def _facts(file: str, folder: Path | None) -> dict:
 def recorded(study: Study, *, folder: Path | None = None) -> dict[tuple[Value, ...], dict[str, float]]:
     """Metrics of the recorded cells of a study, by the values of the parameters in the grid's order.
 
-    Empty if nothing is recorded, or only another version.
+    Empty if nothing is recorded, or only another version. Cells with a value that the grid no longer holds are kept out.
 
     Raises
     ------
     ResultsError
         If the file does not fit the study's grid.
     """
+    return _recorded(study, folder)[0]
+
+
+def _recorded(study: Study, folder: Path | None) -> tuple[dict[tuple[Value, ...], dict[str, float]], int]:
+    """What is recorded, and how many cells of the file are kept out."""
     try:
         frame, known = (read(study.name + replication.suffix(), folder) for read in (_table, _facts))
     except ResultsError as error:
         if "no recorded results" in str(error):
-            return {}
+            return {}, 0
         raise
     if known.get("version") != study.version:
-        return {}
+        return {}, 0
     missing = [name for name in study.grid if name not in frame.columns]
     if missing:
-        raise ResultsError(f"{study.name}.csv has no column {', '.join(missing)}: it belongs to another grid.")
+        raise ResultsError(f"{study.name}.csv has no column {', '.join(missing)}: {ANOTHER_GRID}")
+    _same_parameters(study, known["grid"], f"{study.name}.csv")
     metrics = [name for name in frame.columns if name not in study.grid]
     found = {}
     for row in frame.astype({name: str for name in study.grid}).to_dict("records"):
-        try:
-            key = tuple(study.read(name, row[name]) for name in study.grid)
-        except KeyError:
-            continue  # a value that the grid no longer holds
-        found[key] = {name: row[name] for name in metrics if not _missing(row[name])}
-    return found
+        if (key := _key(study, row)) is not None:
+            found[key] = {name: row[name] for name in metrics if not _missing(row[name])}
+    return found, len(frame) - len(found)
+
+
+def _same_parameters(study: Study, names: Iterable[str], where: str) -> None:
+    if set(names) != set(study.grid):
+        theirs, own = (", ".join(sorted(each)) for each in (names, study.grid))
+        raise ResultsError(f"{where} holds cells by {theirs}, the study {study.name!r} is by {own}: {ANOTHER_GRID}")
+
+
+def _key(study: Study, texts: Mapping[str, str]) -> tuple[Value, ...] | None:
+    """The values of a cell from their texts; None if the grid no longer holds one of them."""
+    with contextlib.suppress(KeyError):
+        return tuple(study.read(name, texts[name]) for name in study.grid)
+    return None
+
+
+def code_name(study: Study) -> str | None:
+    """The name of the code that a study's cells run, see `tl_helpers.keys.code_name`; None where it cannot be named.
+
+    It is the same on every machine, but for the version of Python: up to its second number it must be the same, too.
+    """
+    try:
+        return keys.code_name(study.cell)
+    except Exception:  # a name is no reason to lose hours of runs, or the page that lists them
+        return None
 
 
 def run_study(
@@ -235,6 +258,7 @@ def run_study(
 
     With ``TL_SEED_BASE``: of those cells that claims cite, see `asked_for`. Recorded cells are taken over, not run again. A
     killed run goes on where it was: start it again. A cell that fails is tried three times; the others go on meanwhile.
+    After a change of its code it is tried again.
 
     Parameters
     ----------
@@ -253,7 +277,7 @@ def run_study(
     ValueError
         For fewer than one worker, or an empty grid.
     ResultsError
-        Before anything is computed, if the results could not be written.
+        Before anything is computed, if the results could not be written, or what is there belongs to another grid.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: one process or more.")
@@ -263,56 +287,65 @@ def run_study(
     if study is None:
         return []
     folder = _writable(folder)
-    before = recorded(study, folder=folder)
-    url = storage or _default_storage(study)
-    opened = _open(url)
-    seeds = study.grid.get("seed", (None,))
-    handles = [_handle(study, opened, seed) for seed in seeds]
-    for handle in handles:
-        _forget_the_dead(handle, shared=storage is not None)
+    before, left_out = _recorded(study, folder)
+    if left_out:
+        _say(f"{study.name}: {left_out} recorded cells have values that the grid no longer holds; they are left out.")
+    earlier = _facts(study.name + replication.suffix(), folder) if before else {}
+    now = _circumstances(command)
+    job = (study, storage or _default_storage(study), frozenset(before), code_name(study))
+    shared = _shared(*job)
     everything = len(study.cells())
     bar = runtime.progress(iter(int, 1), total=everything, what=study.name)
-    jobs = (study, url, before, limit)
+    saved = [-math.inf]
 
-    saved = [0.0]
-
-    def save(at_once: bool = False) -> None:
-        if time.monotonic() - saved[0] < SAVE_EVERY and not at_once:
-            return
+    def save() -> int:
         saved[0] = time.monotonic()
-        rows = dict(before)
-        for handle in handles:
-            rows |= {_key(study, trial): trial.user_attrs["metrics"] for trial in _finished(handle)}
-        _write(study, rows, folder, command)
+        new = shared.finished()
+        codes = {each["code"] for each in new.values()} | ({earlier.get("code")} if before else set())
+        made = now | ({"code": codes.pop()} if len(codes) == 1 and None not in codes else {})
+        if not new:  # nothing was run: what is there came about as it did
+            made = {name: earlier[name] for name in (*now, "code") if name in earlier}
+        rows = before | {key: each["metrics"] for key, each in new.items()}
+        _write(study, rows, folder, made)
         if hasattr(bar, "refresh"):
             bar.n = len(rows)
             bar.refresh()
+        return len(rows)
 
+    save()
     if workers == 1:
-        _work(*jobs, after=save)
+        _work(*job, limit=limit, after=lambda: time.monotonic() - saved[0] < SAVE_EVERY or save())
     else:
         context = multiprocessing.get_context("spawn")
+        shares = [None if limit is None else len(range(k, limit, workers)) for k in range(workers)]
+        crew = [context.Process(target=_work, args=(*job, share)) for share in shares if share != 0]
         with _one_thread():
-            share = None if limit is None else math.ceil(limit / workers)
-            crew = [context.Process(target=_work, args=(study, url, before, share)) for _ in range(workers)]
             for process in crew:
                 process.start()
         try:
-            while any(process.is_alive() for process in crew):
-                crew[0].join(2)
-                time.sleep(0.2)
+            while alive := [process.sentinel for process in crew if process.is_alive()]:
+                multiprocessing.connection.wait(alive, timeout=SAVE_EVERY)
                 save()
         finally:
             for process in crew:
                 process.terminate() if process.is_alive() else None
                 process.join()
-    save(at_once=True)
+    failed = shared.failed()
+    left = everything - save() - len(failed)
     if hasattr(bar, "close"):
         bar.close()
-    return [cell for handle in handles for cell in _failed_for_good(study, handle)]
+    if left and limit is None:
+        _say(
+            f"{study.name}: {left} cells are at work in other processes, or in one that was killed. Start again for these."
+        )
+    return failed
 
 
-# ---- Optuna ----------------------------------------------------------------------------------------------------------
+def _say(words: str) -> None:
+    print(words, file=sys.stderr)
+
+
+# ---- work ------------------------------------------------------------------------------------------------------------
 
 
 def _default_storage(study: Study) -> str:
@@ -321,111 +354,35 @@ def _default_storage(study: Study) -> str:
     return str(path)
 
 
-def _open(url: str) -> BaseStorage:
-    if "://" in url:
-        return RDBStorage(url, heartbeat_interval=60, grace_period=300)
-    return JournalStorage(JournalFileBackend(url))
+def _shared(study: Study, url: str, recorded: Set[tuple[Value, ...]], code: str | None) -> Cells:
+    """The cells that are not recorded yet."""
 
+    def key(texts: Mapping[str, str]) -> tuple[Value, ...] | None:
+        _same_parameters(study, texts, url.rpartition("@")[2])
+        return _key(study, texts)
 
-def _handle(study: Study, storage: BaseStorage, seed: Value | None) -> optuna.Study:
-    """One Optuna study for each seed, so that a grid that is not finished is balanced."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {name: list(values) for name, values in study.grid.items() if name != "seed"} or {"seed": [seed]}
-    part = ""
-    if replication.base():  # what is cited may change; what is recorded is taken over from the file
-        part = f"-{hashlib.sha256(repr(space).encode()).hexdigest()[:8]}"
-    handle = optuna.create_study(
-        study_name=f"{study.name}-v{study.version}-seed{seed}{part}",
-        storage=storage,
-        sampler=optuna.samplers.GridSampler(space, seed=0),
-        load_if_exists=True,
-    )
-    handle.seed = seed  # type: ignore[attr-defined]
-    handle.space = space  # type: ignore[attr-defined]
-    return handle
-
-
-def _forget_the_dead(handle: optuna.Study, shared: bool) -> None:
-    """Trials that a killed process left running count as failed, and are tried again."""
-    if shared:
-        fail_stale_trials(handle)
-        return
-    for trial in handle.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        handle.tell(trial.number, state=TrialState.FAIL)
-
-
-def _finished(handle: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return handle.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-def _key(study: Study, trial: optuna.trial.FrozenTrial) -> tuple[Value, ...]:
-    values = trial.user_attrs["cell"]
-    return tuple(study.read(name, str(values[name])) for name in study.grid)
-
-
-def _unsettled(handle: optuna.Study) -> list[dict[str, Value]]:
-    """Failed cells with attempts left that nobody is working on."""
-    trials = handle.get_trials(deepcopy=False)
-    tried: dict[tuple, list[TrialState]] = {}
-    for trial in trials:
-        params = trial.params or trial.system_attrs.get("fixed_params", {})
-        tried.setdefault(tuple(params.get(name) for name in handle.space), []).append(trial.state)
-    busy = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
-    return [
-        dict(zip(handle.space, key, strict=True))
-        for key, states in tried.items()
-        if None not in key and not any(state in busy for state in states) and len(states) < ATTEMPTS
-    ]
-
-
-def _failed_for_good(study: Study, handle: optuna.Study) -> list[dict[str, Value]]:
-    done = {tuple(trial.params[name] for name in handle.space) for trial in _finished(handle)}
-    counts: dict[tuple, int] = {}
-    for trial in handle.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
-        key = tuple(trial.params.get(name) for name in handle.space)
-        counts[key] = counts.get(key, 0) + 1
-    return [
-        dict(zip(handle.space, key, strict=True)) | ({} if handle.seed is None else {"seed": handle.seed})
-        for key, count in counts.items()
-        if key not in done and count >= ATTEMPTS and None not in key
-    ]
+    cells = {tuple(cell[name] for name in study.grid): cell for cell in study.cells()}
+    missing = {key: cell for key, cell in cells.items() if key not in recorded}
+    return Cells(url, f"{study.name}-v{study.version}", missing, key, code)
 
 
 def _work(
     study: Study,
     url: str,
-    before: Mapping[tuple, Mapping[str, float]],
+    recorded: Set[tuple[Value, ...]],
+    code: str | None,
     limit: int | None,
     after: Callable[[], object] = lambda: None,
 ) -> None:
-    """One worker: takes cells until none is left (or the limit is reached)."""
-    storage, left = _open(url), [limit if limit is not None else math.inf]
-
-    for seed in study.grid.get("seed", (None,)):
-        handle = _handle(study, storage, seed)
-
-        def objective(trial: optuna.Trial, handle: optuna.Study = handle) -> float:
-            cell = {name: trial.suggest_categorical(name, values) for name, values in handle.space.items()}
-            if handle.seed is not None:
-                cell["seed"] = handle.seed
-            trial.set_user_attr("cell", {name: str(value) for name, value in cell.items()})
-            known = before.get(tuple(cell[name] for name in study.grid))
-            if known is None:
-                left[0] -= 1
-                known = _run_cell(study, cell)
-            trial.set_user_attr("metrics", dict(known))
-            return 0.0
-
-        def told(running: optuna.Study, _trial: optuna.trial.FrozenTrial) -> None:
+    """One worker: runs cells until none is open, or so many are run."""
+    shared = _shared(study, url, recorded, code)
+    with shared.alive():
+        for _ in itertools.count() if limit is None else range(limit):
+            cell = shared.claim()
+            if cell is None:
+                return
+            shared.attempt(functools.partial(_run_cell, study, cell))
             after()
-            if left[0] <= 0:
-                running.stop()
-
-        while left[0] > 0 and not handle.sampler.is_exhausted(handle):
-            handle.optimize(objective, callbacks=[told], catch=(Exception,))
-        while left[0] > 0 and (again := _unsettled(handle)):
-            handle.enqueue_trial(again[0])
-            handle.optimize(objective, n_trials=1, callbacks=[told], catch=(Exception,))
 
 
 def _run_cell(study: Study, cell: dict[str, Value]) -> dict[str, float]:
@@ -477,14 +434,28 @@ def _writable(folder: Path | None) -> Path:
         raise ResultsError(f"Nothing can be written to {folder} ({error.strerror}): {elsewhere}.") from None
 
 
-def _write(study: Study, rows: Mapping[tuple, Mapping[str, float]], folder: Path, command: str) -> None:
+def _circumstances(command: str) -> dict[str, object]:
+    """How cells come about that are run now."""
+    return {
+        "command": command,
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_since_commit": bool(_git("status", "--porcelain", "--", "tl_helpers", ":!tl_helpers/book/results")),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": machine(),
+        "versions": runtime.versions(),
+    }
+
+
+def _write(
+    study: Study, rows: Mapping[tuple, Mapping[str, float]], folder: Path, circumstances: Mapping[str, object]
+) -> None:
     """Both files, each replaced in one step; the table in the order of the grid, so that two runs give the same file."""
     if not rows:
         return
     names = list(study.grid)
     order = {name: {value: k for k, value in enumerate(values)} for name, values in study.grid.items()}
-    keys = sorted(rows, key=lambda key: [order[name][value] for name, value in zip(names, key, strict=True)])
-    frame = pd.DataFrame([dict(zip(names, key, strict=True)) | dict(rows[key]) for key in keys])
+    ordered = sorted(rows, key=lambda key: [order[name][value] for name, value in zip(names, key, strict=True)])
+    frame = pd.DataFrame([dict(zip(names, key, strict=True)) | dict(rows[key]) for key in ordered])
     frame = frame[[name for name in frame.columns if name != "seconds"] + ["seconds"]]
     note = {
         "study": study.name,
@@ -495,12 +466,7 @@ def _write(study: Study, rows: Mapping[tuple, Mapping[str, float]], folder: Path
         "cells_done": len(rows),
         "cells_all": len(study.cells()),
         "seconds": round(float(frame["seconds"].sum()), 1),
-        "command": command,
-        "commit": _git("rev-parse", "HEAD"),
-        "changed_since_commit": bool(_git("status", "--porcelain", "--", "tl_helpers", ":!tl_helpers/book/results")),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": machine(),
-        "versions": runtime.versions(),
+        **circumstances,
     }
     text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     name = study.name + replication.suffix()

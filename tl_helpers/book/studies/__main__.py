@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tl_helpers.book import replication, results
+from tl_helpers.book import replication, results, sharing
 from tl_helpers.book.studies.catalogue import STUDIES
 
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = len(results.recorded(study, folder=chosen.folder))
         print(f"{study.name}: {done} of {len(study.cells())} cells recorded.")
         for cell in failed[study.name]:
-            print(f"  failed {results.ATTEMPTS} times: {cell}", file=sys.stderr)
+            print(f"  failed {sharing.ATTEMPTS} times: {cell}", file=sys.stderr)
     return 1 if any(failed.values()) else 0
 
 
