@@ -22,6 +22,7 @@ from torch import nn
 from tests.unit.small import small_model, stripes
 from tl_helpers import activations, features, fewshot, keys, training
 from tl_helpers.keys import Unnameable, code_name, fingerprint
+from tl_helpers.models import Backbone
 from tl_helpers.store import StoreWarning
 from tl_helpers.training import Recipe, fit, predict
 
@@ -370,9 +371,9 @@ def reached(*roots: object) -> set[str]:
 
 def test_keys_of_the_package_reach_what_their_numbers_depend_on():
     """The names that hand-kept lists had forgotten, and no furniture."""
-    line = reached(activations.run_prefix, activations.views_of)
+    line = reached(activations.run_prefix, activations.views_of, Backbone)
     assert {"tl_helpers.models.backbone.table", "tl_helpers.data.views.view"} <= line
-    run = reached(training.fitting._train, training.fitting.Batches)
+    run = reached(training.fitting._train, training.fitting.Trained, training.fitting.Batches, Backbone)
     assert line <= run
     assert {"tl_helpers.freezing.freeze", "tl_helpers.training.recipe.rate_at", "tl_helpers.activations.Line"} <= run
     assert "tl_helpers.models.backbone.table" in reached(features._run)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from tl_helpers import keys
 from tl_helpers.continual.streams import together
 from tl_helpers.data import Samples
 
@@ -46,6 +47,11 @@ class Buffer:
         kept = self._reservoir(len(samples)) if self.kind == "reservoir" else self._balanced(everything)
         self.seen += len(samples)
         self.samples = everything.take(np.sort(kept), name="buffer")
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what it holds; see `tl_helpers.keys.fingerprint`."""
+        return keys.fingerprint(self.size, self.kind, self.seen, self.samples)
 
     def nbytes(self) -> int:
         """Of pixels and labels."""
