@@ -83,7 +83,7 @@ def fit(
     """
     together = processes()  # first: it settles which device is this process's
     method = Method() if method is None else method
-    watchers = [watch] if isinstance(watch, Watcher) else list(watch)
+    watchers = list(watch) if isinstance(watch, Sequence) else [watch]
     if strangers := [each for each in watchers if not isinstance(each, Watcher)]:
         raise TypeError(
             f"watch={strangers[0]!r}: give a Watcher; Watcher(each_epoch=function) makes one of a function."
