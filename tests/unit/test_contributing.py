@@ -54,7 +54,7 @@ def test_the_strategy_learns_as_the_naive_one_first_and_moves_less_afterwards():
 def test_the_alignment_brings_the_means_together():
     source, target = stripes(32, seed=1), without_labels(stripes(32, seed=2))
     darker = torch.full_like(target.inputs, 60)
-    target = type(target)(**{**vars(target), "pixels": target.inputs - torch.minimum(target.inputs, darker)})
+    target = type(target)(**{**vars(target), "inputs": target.inputs - torch.minimum(target.inputs, darker)})
     gaps = []
     for strength in (0.0, 10.0):
         model = small_model()

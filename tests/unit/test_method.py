@@ -212,6 +212,23 @@ def test_facts_are_those_of_a_step_and_leave_the_record_itself_alone():
     assert fit(small_model(), stripes(24, seed=1), stripes(8, seed=2), RECIPE, method=Facts()).history == run.history
 
 
+def test_what_a_method_makes_before_training_follows_from_the_runs_seed():
+    class Makes(Method):
+        def before_training(self, model, train):
+            self.other = nn.Linear(model.backbone.dim, 2)
+
+        def extra_loss(self, step):
+            return cross_entropy(self.other(step.embedded), 1 - step.targets)
+
+    methods = [Makes() for _ in range(3)]
+    for number, (method, seed) in enumerate(zip(methods, (1, 1, 2), strict=True)):
+        torch.manual_seed(number)
+        fit(small_model(), stripes(24, seed=1), None, RECIPE, method=method, seed=seed, fresh=True)
+    one, same, other = (method.other.weight for method in methods)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
 class Late(Method):
     """Draws from the third step on."""
 

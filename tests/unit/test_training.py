@@ -352,6 +352,28 @@ def test_numbers_of_numpy_may_be_given():
     assert ledger.default().records("run")[-1]["config"]["epochs"] == 2
 
 
+def test_only_false_stops_a_run_also_numpys():
+    for answer, steps in ((None, 8), (0, 8), ("", 8), (True, 8), (False, 1), (np.False_, 1)):
+        seen = []
+        watch = Watcher(each_step=lambda record, seen=seen, answer=answer: seen.append(record) or answer)
+        fit(small_model(), TRAIN, None, SHORT, watch=watch, fresh=True)
+        assert len(seen) == steps
+    run = fit(small_model(), TRAIN, None, SHORT, watch=Watcher(each_epoch=lambda record: np.False_), fresh=True)
+    assert len(run.history) == 1
+
+
+def test_the_loop_can_be_called_by_itself():
+    """With the names that a reader imports; what `fit` adds is around it."""
+    model, other, history = small_model(), small_model(), []
+    trained = training.Trained(model, training.Method())
+    batches, optimizer = training.Batches(model, TRAIN, SHORT, seed=3), training.optimizer_of(trained, SHORT)
+    epochs = training.train(trained, batches, optimizer, SHORT, runtime.RandomNumbers(3), history)
+    losses = [record["train_loss"] for record in epochs]
+    assert losses == [record["train_loss"] for record in history]
+    assert losses == [record["train_loss"] for record in fit(other, TRAIN, None, SHORT, seed=3).history]
+    assert same(weights(model), weights(other))
+
+
 def test_a_run_that_is_stopped_within_an_epoch_tells_its_seconds():
     records = []
 

@@ -26,7 +26,7 @@ from tl_helpers.training.method import Method
 from tl_helpers.training.processes import any_says, processes
 from tl_helpers.training.recipe import Recipe
 from tl_helpers.training.scoring import TrainingDiverged
-from tl_helpers.training.watcher import Watcher
+from tl_helpers.training.watcher import Watcher, stops
 
 _COMPUTED: set[str] = set()  # runs of this process: ``TL_FRESH`` asks for each once, not for each call
 
@@ -100,7 +100,8 @@ def fit(
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
     how = {"method": method, "watch": watchers, "seed": seed, "cached": cached}
     key = store.sure_name("This run is", lambda: run_key(model, samples, validation, recipe, **how)) or ""
-    method.before_training(model, samples)
+    with runtime.RandomNumbers(seed):  # of the weights that a method makes here
+        method.before_training(model, samples)
     runs = store.shared("runs", limit_bytes=3 * store.GIB)
     again = (here.fresh and key not in _COMPUTED) if fresh is None else fresh
     stored = runs.get(key) if key and not again else None
@@ -208,7 +209,7 @@ def _train(
         if best is None or _rank(record) > _rank(best):
             best = record
             best_state = copy.deepcopy(trained.state_dict()) if recipe.keep == "best" else None
-        go_on = not any_says(any([watcher.after_epoch(model, record) is False for watcher in watchers]))
+        go_on = not any_says(any([stops(watcher.after_epoch(model, record)) for watcher in watchers]))
         if not go_on or (recipe.patience and record["epoch"] - best["epoch"] >= recipe.patience):
             break
         if processes().is_main_process and checkpoint.due(last_saved) and len(history) < recipe.epochs:

@@ -16,7 +16,7 @@ from tl_helpers.training.method import Method, Step
 from tl_helpers.training.processes import any_says, wrapped
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
 from tl_helpers.training.scoring import TrainingDiverged
-from tl_helpers.training.watcher import Watcher
+from tl_helpers.training.watcher import Watcher, stops
 
 
 class Trained(nn.Module):
@@ -110,7 +110,7 @@ def train(
                     "epoch": epoch + 1, "step": step.number + 1, "steps": steps, "steps_in_epoch": len(batches),
                     "lr": relative * recipe.lr, "loss": loss, "seconds": trained.seconds,
                 }  # fmt: skip
-                if any_says(any([watcher.after_step(model, record) is False for watcher in watchers])):
+                if any_says(any([stops(watcher.after_step(model, record)) for watcher in watchers])):
                     return
                 began = time.perf_counter()
 
