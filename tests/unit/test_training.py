@@ -423,18 +423,20 @@ def test_of_several_processes_one_writes_and_all_know_what_was_computed(own_cach
 
 
 def test_a_run_in_several_processes_is_another_run(monkeypatch):
-    alone = training.run_key(small_model(), TRAIN, None, SHORT)
-    one_of(monkeypatch, fitting)
-    assert training.run_key(small_model(), TRAIN, None, SHORT) != alone
+    names = []
+    for many in (1, 2, 2):
+        one_of(monkeypatch, fitting, many=many)
+        names.append(training.run_key(small_model(), TRAIN, None, SHORT))
+    assert names[0] != names[1] == names[2]
 
 
 def test_each_of_several_processes_draws_numbers_of_its_own(monkeypatch):
-    ends = []
+    ends, one_batch = [], dataclasses.replace(SHORT, batch_size=len(TRAIN))
     for rank in range(2):
         with monkeypatch.context() as patch:
-            one_of(patch, inputs, rank=rank, many=1)  # of one process's batches, which are the same for both
+            one_of(patch, inputs, rank=rank, many=1)
             ends.append(small_model(dropout=0.5))
-            fit(ends[-1], TRAIN, None, SHORT, seed=2**32 - 1, fresh=True)
+            fit(ends[-1], TRAIN, None, one_batch, seed=2**32 - 1, fresh=True)
     assert not same(*map(weights, ends))
 
 
@@ -673,19 +675,23 @@ def test_ledger_holds_the_run():
 @pytest.mark.slow
 @pytest.mark.parametrize("unfreeze", ["at_once", "gradual"])
 def test_two_processes_train_together(own_cache, unfreeze):
-    """The loop under torchrun, which `accelerate launch` calls: both processes finish, one ledger record, one stored run."""
+    """The loop under torchrun, which `accelerate launch` calls: both finish, or stop where one says so; one ledger record."""
     root = Path(__file__).parents[2]
     script = own_cache.parent / "together.py"
     script.write_text(
         "import json, os, sys\n"
         "from pathlib import Path\n"
         "from tests.unit.small import small_model, stripes\n"
-        "from tl_helpers.training import Recipe, fit\n"
+        "from tl_helpers.training import Recipe, Watcher, fit\n"
         "model = small_model()\n"
         f"recipe = Recipe(epochs=6, lr=1e-2, batch_size=8, unfreeze={unfreeze!r})\n"
         "run = fit(model, stripes(64), stripes(32, seed=1, name='v'), recipe)\n"
         "rank = int(os.environ['RANK'])\n"
-        "Path(sys.argv[1], f'rank{rank}.json').write_text(json.dumps([rank, run.metrics['accuracy']]))\n"
+        "def stop(record):\n"
+        "    return rank == 0 or record['epoch'] < 2\n"
+        "stopped = [len(fit(small_model(), stripes(64), None, recipe, watch=Watcher(**{when: stop})).history)\n"
+        "           for when in ('each_step', 'each_epoch')]\n"
+        "Path(sys.argv[1], f'rank{rank}.json').write_text(json.dumps([rank, run.metrics['accuracy'], stopped]))\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     command.append(str(script.parent))
@@ -695,6 +701,7 @@ def test_two_processes_train_together(own_cache, unfreeze):
     assert done.returncode == 0, done.stderr[-2000:]
     # Each process has a file of its own: what two of them print into one pipe may run together.
     ranks = [json.loads(path.read_text()) for path in sorted(script.parent.glob("rank*.json"))]
-    assert [rank for rank, _ in ranks] == [0, 1]
+    assert [rank for rank, *_ in ranks] == [0, 1]
     assert ranks[0][1] == ranks[1][1] > 80
+    assert ranks[0][2] == ranks[1][2] == [1, 2]
     assert len(ledger.default().records("run")) == 1
