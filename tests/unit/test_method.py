@@ -184,7 +184,11 @@ def test_what_looks_on_at_a_stored_run():
             self.measured.append({"epoch": record["epoch"]})
 
     class Measures(Notes):
-        measures = True
+        measures, heard = True, 0
+
+        def after_epoch(self, model, record):
+            super().after_epoch(model, record)
+            self.heard += 1
 
     train = stripes(24, seed=1)
     for reused in (False, True):
@@ -192,6 +196,7 @@ def test_what_looks_on_at_a_stored_run():
         run = fit(small_model(), train, None, RECIPE, watch=[notes, measures])
         assert run.reused == reused
         assert notes.measured == measures.measured == run.measured == [{"epoch": number} for number in range(3)]
+        assert measures.heard == (0 if reused else 2)
 
 
 def test_facts_are_those_of_a_step_and_leave_the_record_itself_alone():

@@ -675,7 +675,7 @@ def test_ledger_holds_the_run():
 @pytest.mark.slow
 @pytest.mark.parametrize("unfreeze", ["at_once", "gradual"])
 def test_two_processes_train_together(own_cache, unfreeze):
-    """The loop under torchrun, which `accelerate launch` calls: both finish, or stop where one says so; one ledger record."""
+    """The loop under torchrun, which `accelerate launch` calls: both finish, or stop where one says so; one record."""
     root = Path(__file__).parents[2]
     script = own_cache.parent / "together.py"
     script.write_text(
