@@ -323,7 +323,13 @@ def test_strategies_that_go_together_add_up(blobs):
     """What each adds to the loss, keeps after an experience and counts as memory."""
     stream = split_stream(blobs, "class")
     found = {}
-    for name, base in (("replay", (Replay,)), ("LwF", (LwF,)), ("EWC", (EWC,)), ("all", (Replay, LwF, EWC))):
+    for name, base in (
+        ("replay", (Replay,)),
+        ("LwF", (LwF,)),
+        ("EWC", (EWC,)),
+        ("all", (Replay, LwF, EWC)),
+        ("turned", (EWC, LwF, Replay)),
+    ):
 
         class Combined(*base):
             def __init__(self):
@@ -350,8 +356,9 @@ def test_strategies_that_go_together_add_up(blobs):
             step.second_x = model.backbone.prepare(strategy.second.inputs[:8])
         found[name] = strategy.extra_loss(step).item(), strategy.memory()
     assert all(loss > 0 and memory > 0 for loss, memory in found.values())
-    for total, *parts in zip(found.pop("all"), *found.values(), strict=True):
-        assert total == pytest.approx(sum(parts), rel=1e-5)
+    both = found.pop("all"), found.pop("turned")
+    for *totals, one, two, three in zip(*both, *found.values(), strict=True):
+        assert totals == pytest.approx([one + two + three] * 2, rel=1e-5)
 
 
 def test_scenarios_do_not_share_stored_runs(blobs):

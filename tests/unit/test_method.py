@@ -214,6 +214,7 @@ def test_facts_are_those_of_a_step_and_leave_the_record_itself_alone():
     assert [record["epoch"] for record in run.history] == [1, 2]
     assert run.seconds == run.history[-1]["seconds"] > 0
     assert run.metrics["other"] == run.metrics["third"] == 0.5
+    assert {type(value) for record in run.history for value in record.values()} == {float, int}
     assert fit(small_model(), stripes(24, seed=1), stripes(8, seed=2), RECIPE, method=Facts()).history == run.history
 
 
