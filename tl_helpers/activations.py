@@ -125,11 +125,11 @@ class Line:
         file = self._files.get(line)
         slots = self._slots(positions, views)
         have = file.has(slots, self._images[positions]) if file else np.zeros(len(slots), dtype=bool)
-        if have.all() and file:
-            stored, sound = file.read(slots)
-            if sound.all():
+        if have.any():
+            stored, sound = file.read(slots[have])
+            if have.all() and sound.all():
                 return stored
-            have = sound  # some were damaged: compute those again
+            have[have] = sound  # some may be damaged: compute those again
         missing = np.flatnonzero(~have)
         parts = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
         made = join([self._compute(line, positions[part], views[part]) for part in parts])
@@ -140,8 +140,7 @@ class Line:
         whole = torch.empty((len(slots), *made.shape[1:]), dtype=made.dtype)
         whole = whole.contiguous(memory_format=torch.channels_last) if whole.ndim == 4 else whole
         whole[torch.from_numpy(missing)] = made
-        kept = np.flatnonzero(have)
-        whole[torch.from_numpy(kept)] = file.read(slots[kept])[0]
+        whole[torch.from_numpy(have)] = stored[torch.from_numpy(sound)]
         return whole
 
     @torch.no_grad()
@@ -353,7 +352,7 @@ def _put(file: io.RawIOBase, offset: int, raw: bytes) -> None:
 def _evict(keep: Path) -> None:
     lines = []
     for data in keep.parent.glob("*.act"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # another process evicted it just now
             status = data.stat()
             lines.append((status.st_mtime, getattr(status, "st_blocks", 0) * 512 or status.st_size, data))
     total = sum(size for _, size, _ in lines)

@@ -44,6 +44,7 @@ _FOREIGN = tuple(  # versions name what lies there
     )
 )
 _PACKAGE = __name__.partition(".")[0]
+_MODULE = frozenset(vars(torch.nn.Module()))  # what torch keeps on every network
 _HAS_DOCSTRING = 0x4000000  # a flag of code objects, from Python 3.13 on
 _NO_DOCSTRING = ("<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 _NOT_CODE = ("__annotate__", "__annotate_func__", "_abc_impl")  # members of a class without behaviour
@@ -56,9 +57,9 @@ class Unnameable(TypeError):
 def fingerprint(*parts: object) -> str:
     """A short stable name for what a result depends on.
 
-    Tensors and arrays count by dtype, shape and bytes; frames by their columns; modules by class, state and the code of
-    what is not a library's; dataclasses by their fields and code; functions and classes by their code (`code_name`); what
-    has a ``fingerprint`` of its own, such as samples, by that.
+    Tensors and arrays count by dtype, shape and bytes; frames by their columns; modules by class, state, the code of what
+    is not a library's, and those of the reader's own by all their attributes; dataclasses by their fields and code;
+    functions and classes by their code (`code_name`); what has a ``fingerprint`` of its own, such as samples, by that.
 
     Raises
     ------
@@ -98,6 +99,11 @@ def is_ours(module: str | None) -> bool:
         return True
     file = getattr(sys.modules.get(module or ""), "__file__", None)
     return file is not None and not _lies_with_libraries(file)
+
+
+def is_readers(module: str | None) -> bool:
+    """Whether it is the reader's own: followed, and not this package's."""
+    return is_ours(module) and str(module).partition(".")[0] != _PACKAGE
 
 
 @functools.cache
@@ -374,6 +380,9 @@ def _feed(digest: hashlib._Hash, part: object) -> None:
             for attribute, value in sorted(vars(module).items()):
                 if isinstance(value, types.FunctionType) and is_ours(value.__module__):
                     digest.update(f"{name}.{attribute}{code_name(value)}".encode())
+                elif is_readers(type(module).__module__) and attribute not in _MODULE:
+                    digest.update(f"{name}.{attribute}".encode())
+                    _feed(digest, value)
         for name, tensor in part.state_dict().items():
             digest.update(name.encode())
             _feed(digest, tensor)

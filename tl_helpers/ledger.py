@@ -83,7 +83,7 @@ class Ledger:
         On a full or read-only disk the record is lost with a warning, the work goes on.
         """
         record = {"kind": kind, "time": _now(), **fields}
-        line = json.dumps(record, default=_jsonable) + "\n"
+        line = json.dumps(record, default=store.plain) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as file:
@@ -158,9 +158,3 @@ def default() -> Ledger:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _jsonable(value: object) -> object:
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"The ledger cannot hold a {type(value).__name__}: pass numbers, text, lists or dicts.")

@@ -226,7 +226,8 @@ class RandomNumbers(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        given = kwargs.get("generator") not in (None, torch.default_generator)
+        asked = kwargs.get("generator")  # wrapped anew in each call: only the address tells which one it is
+        given = asked is not None and asked._cdata != _global_generator(asked.device.type)._cdata
         if torch.Tag.nondeterministic_seeded not in func.tags or given or _without_dropout(func, args, kwargs):
             return func(*args, **kwargs)
         self.drawn = True

@@ -94,9 +94,8 @@ class Store:
         tensors : mapping of str to torch.Tensor
             Any shapes, and the dtypes that safetensors knows.
         record : mapping, optional
-            Anything JSON can hold.
+            Anything JSON can hold, and numbers and arrays of libraries.
         """
-        note = json.dumps(dict(record or {}))
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         shared = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
         tensors = {  # the format knows no shared memory, as that of tied weights
@@ -106,6 +105,7 @@ class Store:
         path = self._path(key)
         beside = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:8]}.tmp")
         try:
+            note = json.dumps(dict(record or {}), default=plain)
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file(tensors, beside, {"record": note, "checksum": _checksum(tensors, note)})
             with beside.open("r+b") as file:  # Windows syncs only what may be written
@@ -184,6 +184,13 @@ def _checksum(tensors: Mapping[str, torch.Tensor], record: str) -> str:
         digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def plain(value: object) -> object:
+    """Numbers and arrays of NumPy and torch as Python's own, for JSON."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"JSON cannot hold a {type(value).__name__}: pass numbers, text, lists or dicts.")
 
 
 def _forget(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Small things to train on, and to train."""
 
 import contextlib
+import random
 import threading
 
 import numpy as np
@@ -37,13 +38,14 @@ def small_model(classes: int = 2, seed: int = 0, dropout: float = 0.0) -> Classi
 
 @contextlib.contextmanager
 def meddling():
-    """Another thread that draws from the global generator, and reseeds it, all the time."""
+    """Another thread that draws from the global generators, and reseeds them, all the time."""
     done, rounds = threading.Event(), []
 
     def meddle():
         while not done.is_set():
-            torch.rand(5)
-            torch.manual_seed(len(rounds))
+            _ = torch.rand(5), np.random.rand(), random.random()
+            for seed in (torch.manual_seed, np.random.seed, random.seed):
+                seed(len(rounds))
             rounds.append(1)
 
     thread = threading.Thread(target=meddle)

@@ -186,6 +186,22 @@ def test_full_disk_costs_only_the_cache(monkeypatch):
     torch.testing.assert_close(got, run_prefix(backbone, DATA.inputs[:4], 0, 1), **EXACT)
 
 
+def test_what_is_damaged_is_computed_where_nothing_can_be_written_too(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    backbone = frozen(2).backbone
+    Line(backbone, 2, DATA)(torch.arange(20))
+    data = next(activations.folder().glob("*.act"))
+    raw = bytearray(data.read_bytes())
+    raw[3] ^= 1
+    data.write_bytes(raw)
+    monkeypatch.setattr(activations, "_put", full)
+    with pytest.warns(store.StoreWarning):
+        found = Line(backbone, 2, DATA)(torch.arange(40))
+    assert torch.equal(found, Line(backbone, 2, DATA, keep=False)(torch.arange(40)))
+
+
 def test_space_is_bounded_and_the_oldest_line_goes(monkeypatch):
     backbone = frozen(3).backbone
     for depth in (1, 2):

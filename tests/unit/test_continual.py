@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tl_helpers import continual, freezing
+from tl_helpers import continual, freezing, store, training
 from tl_helpers.activations import Line
 from tl_helpers.continual import (
     AGEM,
@@ -294,6 +294,77 @@ def test_a_stream_that_was_learned_is_read_back(blobs):
     assert again.importance.abs().sum() > 0
 
 
+class OwnSI(SI):
+    """A reader's: all its attributes count in the names of its runs."""
+
+    def after_step(self, step):
+        super().after_step(step)
+        self.facts = {"shares": self.shares.sum()}
+
+
+@pytest.mark.parametrize(
+    "make", [Naive, lambda: Replay(12), lambda: AGEM(12), lambda: GDumb(12), Joint, LwF, L2SP, OwnSI]
+)
+def test_every_stream_that_was_learned_is_read_back(blobs, make):
+    stream, recipe = split_stream(blobs, "task"), dataclasses.replace(RECIPE, epochs=1)
+    for expected in ("computed", "reused"):
+        store.TALLY.clear()
+        run_stream(stream, make(), model_for(stream), recipe)
+        assert store.TALLY["runs", expected] == 3
+
+
+def test_what_is_in_the_buffer_is_part_of_a_runs_name(blobs):
+    train = split_stream(blobs, "class")[0].train
+    one, same, other = Buffer(12, seed=1), Buffer(12, seed=1), Buffer(12, seed=2)
+    names = [buffer.fingerprint for buffer in (one, Buffer(13, seed=1))]
+    for buffer in (one, same, other):
+        buffer.add(train)
+    assert one.fingerprint == same.fingerprint
+    assert len({*names, one.fingerprint, other.fingerprint}) == 4
+
+
+def test_strategies_that_go_together_add_up(blobs):
+    """What each adds to the loss, keeps after an experience and counts as memory."""
+    stream = split_stream(blobs, "class")
+    found = {}
+    for name, base in (
+        ("replay", (Replay,)),
+        ("LwF", (LwF,)),
+        ("EWC", (EWC,)),
+        ("all", (Replay, LwF, EWC)),
+        ("turned", (EWC, LwF, Replay)),
+    ):
+
+        class Combined(*base):
+            def __init__(self):
+                training.Method.__init__(self)
+                vars(self).update(strength=10.0, temperature=2.0, estimate="exact", most=20, size=12, kind="reservoir")
+                for buffer in ("importance", "anchors"):
+                    self.register_buffer(buffer, torch.zeros(0, 0))
+
+        strategy, model = Combined(), model_for(stream)(0)
+        strategy.before_stream(stream, model_for(stream), 0)
+        for strategy.now in range(2):
+            train = stream[strategy.now].train
+            strategy.before_training(model, train)
+            if strategy.now == 0:
+                strategy.after_experience(model)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1.1)
+        x = model.backbone.prepare(train.inputs[:8])
+        step = training.Step(model, 0, 0, 0.0, torch.arange(8), x, train.labels[:8])
+        step.logits = model.above(x, 0)
+        if strategy.second is not None:
+            step.second_positions = torch.arange(8)
+            step.second_x = model.backbone.prepare(strategy.second.inputs[:8])
+        found[name] = strategy.extra_loss(step).item(), strategy.memory()
+    assert all(loss > 0 and memory > 0 for loss, memory in found.values())
+    both = found.pop("all"), found.pop("turned")
+    for *totals, one, two, three in zip(*both, *found.values(), strict=True):
+        assert totals == pytest.approx([one + two + three] * 2, rel=1e-5)
+
+
 def test_scenarios_do_not_share_stored_runs(blobs):
     rows = {}
     for scenario in ("task", "class"):
@@ -355,6 +426,8 @@ def test_refusals(blobs):
         run(stream, Naive(), metric="f1")
     with pytest.raises(ValueError, match="freeze line"):
         run(stream, Naive(), recipe=dataclasses.replace(RECIPE, unfreeze="gradual"))
+    with pytest.raises(ValueError, match="use run_stream"):
+        training.fit(model_for(stream)(0), stream[0].train, None, RECIPE, method=EWC())
     for make in (EWC, SI, LwF):
         with pytest.raises(ValueError, match="strength"):
             make(-1.0)

@@ -71,6 +71,16 @@ def test_the_old_head_keeps_its_answers(rehearsed):
     assert gaps[10.0] < 0.5 * gaps[0.0]
 
 
+def test_the_old_heads_dropout_is_off_in_training_too():
+    model, head = source_model()
+    ends = []
+    for dropout in (0.0, 0.9):
+        ends.append(copy.deepcopy(model))
+        asked = torch.nn.Sequential(torch.nn.Dropout(dropout), *head)
+        fit(ends[-1], turned(stripes(24, seed=1)), None, RECIPE, method=KeepAnswers(asked), fresh=True)
+    assert all(torch.equal(p, q) for p, q in zip(*(end.parameters() for end in ends), strict=True))
+
+
 def test_the_teacher_is_the_model_as_it_began():
     model, head = source_model()
     before = copy.deepcopy(model.state_dict())

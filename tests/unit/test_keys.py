@@ -22,6 +22,7 @@ from torch import nn
 from tests.unit.small import small_model, stripes
 from tl_helpers import activations, features, fewshot, keys, training
 from tl_helpers.keys import Unnameable, code_name, fingerprint
+from tl_helpers.models import Backbone
 from tl_helpers.store import StoreWarning
 from tl_helpers.training import Recipe, fit, predict
 
@@ -371,9 +372,10 @@ def reached(*roots: object) -> set[str]:
 
 def test_keys_of_the_package_reach_what_their_numbers_depend_on():
     """The names that hand-kept lists had forgotten, and no furniture."""
-    line = reached(activations.run_prefix, activations.views_of)
-    assert {"tl_helpers.models.backbone.pool_maps", "tl_helpers.data.views.view"} <= line
-    run = reached(training.fitting._train, training.fitting.Batches)
+    line = reached(activations.run_prefix, activations.views_of, Backbone)
+    assert {"tl_helpers.models.backbone.Backbone.prepare", "tl_helpers.data.views.view"} <= line
+    assert "tl_helpers.models.backbone.pool_maps" in line
+    run = reached(training.fitting._train, training.fitting.Trained, training.fitting.Batches, Backbone)
     assert line <= run
     assert {"tl_helpers.freezing.freeze", "tl_helpers.training.recipe.rate_at", "tl_helpers.activations.Line"} <= run
     assert "tl_helpers.models.backbone.pool_maps" in reached(features._run)
@@ -404,3 +406,18 @@ SCALE = 1.0
         backbone.__class__ = load(text.replace("SCALE = 1.0", f"SCALE = {scale}")).Own
         names.append(fingerprint(backbone))
     assert names[0] != names[1]
+
+
+def test_a_network_of_the_readers_own_counts_with_its_attributes(load):
+    """What is no weight and stands in no `repr`; of a library's networks the `repr` says it."""
+    space = load("from torch import nn\n\nclass Own(nn.Module):\n    pass\n")
+    names = []
+    for attributes in ({"power": 1}, {"power": 2}, {"_power": 2}, {"power": 2, "table": torch.ones(2)}):
+        own = space.Own()
+        vars(own).update(attributes)
+        names += [fingerprint(own), fingerprint(nn.Sequential(own.eval()))]
+        assert fingerprint(own) == fingerprint(copy.deepcopy(own).train()) == names[-2]
+    assert len(set(names)) == len(names)
+    own.thing = object()
+    with pytest.raises(Unnameable, match="object"):
+        fingerprint(own)

@@ -118,6 +118,153 @@ def test_the_second_samples_come_round_in_every_step_and_evenly():
     assert counts.min() == counts.max() == 3  # six steps of 8 and 4 out of 12
 
 
+class Settings(Method):
+    """Whose settings are plain attributes, and another method."""
+
+    def __init__(self, margin=0.1, *, private=0, strength=0.1, power=1) -> None:
+        super().__init__()
+        self.margin, self._private, self.pull = margin, private, L2SP(strength)
+        self.bend = lambda x: x**power
+
+    def extra_loss(self, step):
+        return RATE * self.bend(step.logits).square().mean() * self.margin
+
+
+RATE = 0.5
+
+
+def test_all_that_a_readers_method_is_made_with_is_in_a_runs_name(monkeypatch):
+    train, model = stripes(24, seed=1), small_model()
+    ways = [{}, {"margin": 0.2}, {"private": 1}, {"strength": 0.2}, {"power": 2}]
+    names = [run_key(model, train, None, RECIPE, method=Settings(**how)) for how in (*ways, *ways)]
+    assert names[: len(ways)] == names[len(ways) :]
+    monkeypatch.setitem(globals(), "RATE", 0.6)  # as where a reader runs that cell again
+    names.append(run_key(model, train, None, RECIPE, method=Settings()))
+    assert len(set(names)) == len(ways) + 1
+
+
+def test_a_package_methods_plain_attributes_are_in_its_name_too():
+    one, other = L2SP(0.1), L2SP(0.1)
+    other.further = 2
+    assert one.key() == L2SP(0.1).key() != other.key()
+
+
+def test_what_is_measured_and_how_is_part_of_a_runs_name():
+    class Every(Watcher):
+        measures = True
+
+        def __init__(self, many) -> None:
+            super().__init__()
+            self.many = many
+
+        def after_epoch(self, model, record):
+            self.measured.append({"epoch": record["epoch"], "many": np.float32(self.many)})
+
+    train, model = stripes(24, seed=1), small_model()
+    names = [
+        run_key(model, train, None, RECIPE, watch=watch) for watch in ((), Watcher(), Every(2), Every(3), [Every(3)])
+    ]
+    assert names[0] == names[1]
+    assert names[3] == names[4]
+    assert len(set(names)) == 3
+    watch = Every(2)
+    for seed in range(2):  # the same one looks on again
+        run = fit(small_model(), train, None, RECIPE, watch=watch, seed=seed)
+        assert [record["epoch"] for record in run.measured] == [1, 2]
+
+
+def test_what_looks_on_at_a_stored_run():
+    """One that measures gets what was measured; another one hears of the beginning and of each epoch."""
+
+    class Notes(Watcher):
+        def before_training(self, model):
+            self.measured.append({"epoch": 0})
+
+        def after_epoch(self, model, record):
+            self.measured.append({"epoch": record["epoch"]})
+
+    class Measures(Notes):
+        measures, heard = True, 0
+
+        def after_epoch(self, model, record):
+            super().after_epoch(model, record)
+            self.heard += 1
+
+    train = stripes(24, seed=1)
+    for reused in (False, True):
+        notes, measures = Notes(), Measures()
+        run = fit(small_model(), train, None, RECIPE, watch=[notes, measures])
+        assert run.reused == reused
+        assert notes.measured == measures.measured == run.measured == [{"epoch": number} for number in range(3)]
+        assert measures.heard == (0 if reused else 2)
+
+
+def test_facts_are_those_of_a_step_and_leave_the_record_itself_alone():
+    class Facts(Method):
+        def extra_loss(self, step):
+            if step.number % 3 == 1:
+                self.facts["now and then"] = float(step.number)
+            self.facts["epoch"] = self.facts["seconds"] = torch.tensor(-1.0)
+
+        def scores(self, model, validation, line):
+            return super().scores(model, validation, line) | {"other": np.float32(0.5), "third": torch.tensor(0.5)}
+
+    run = fit(small_model(), stripes(24, seed=1), stripes(8, seed=2), RECIPE, method=Facts())
+    assert [record["now and then"] for record in run.history] == [1.0, 4.0]
+    assert [record["epoch"] for record in run.history] == [1, 2]
+    assert run.seconds == run.history[-1]["seconds"] > 0
+    assert run.metrics["other"] == run.metrics["third"] == 0.5
+    assert {type(value) for record in run.history for value in record.values()} == {float, int}
+    assert fit(small_model(), stripes(24, seed=1), stripes(8, seed=2), RECIPE, method=Facts()).history == run.history
+
+
+def test_what_a_method_makes_before_training_follows_from_the_runs_seed():
+    class Makes(Method):
+        def before_training(self, model, train):
+            self.other = nn.Linear(model.backbone.dim, 2)
+
+        def extra_loss(self, step):
+            return cross_entropy(self.other(step.embedded), 1 - step.targets)
+
+    methods = [Makes() for _ in range(3)]
+    for number, (method, seed) in enumerate(zip(methods, (1, 1, 2), strict=True)):
+        torch.manual_seed(number)
+        fit(small_model(), stripes(24, seed=1), None, RECIPE, method=method, seed=seed, fresh=True)
+    one, same, other = (method.other.weight for method in methods)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+class Late(Method):
+    """Draws from the third step on."""
+
+    def extra_loss(self, step):
+        return 0.0 if step.number < 2 else torch.rand(()) * step.logits.square().mean()
+
+
+class LateStage(nn.Module):
+    def __init__(self, stage) -> None:
+        super().__init__()
+        self.stage, self.calls = stage, 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.stage(x) * (1 if self.calls < 3 else torch.rand(()))
+
+
+@pytest.mark.parametrize("own", ["method", "stage"])
+def test_what_is_a_readers_own_may_draw_at_any_time(own):
+    ends = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        ends.append(small_model())
+        if own == "stage":
+            ends[-1].backbone.stages["conv3"] = LateStage(ends[-1].backbone.stages["conv3"])
+        method = Late() if own == "method" else None
+        fit(ends[-1], stripes(24, seed=1), None, RECIPE, method=method, fresh=True)
+    assert all(torch.equal(p, q) for p, q in zip(*(end.parameters() for end in ends), strict=True))
+
+
 def test_answers_that_are_not_allowed_get_no_gradient():
     class Two(Method):
         def task_loss(self, step):
@@ -259,6 +406,14 @@ def test_l2_sp_is_its_formula_on_the_backbone_alone():
     assert all(p.grad is None for p in model.head.parameters())
 
 
+def test_l2_sp_has_nothing_to_pull_where_the_head_alone_is_trained():
+    plain, pulled = small_model(), small_model()
+    recipe = dataclasses.replace(RECIPE, freeze_depth=plain.backbone.depth)
+    fit(plain, stripes(24, seed=1), None, recipe, fresh=True)
+    fit(pulled, stripes(24, seed=1), None, recipe, method=L2SP(0.3), fresh=True)
+    assert all(torch.equal(p, q) for p, q in zip(plain.parameters(), pulled.parameters(), strict=True))
+
+
 def test_l2_sp_keeps_weights_near_where_they_started_also_under_gradual_unfreezing():
     start, moved = small_model(), {}
     recipe = Recipe(epochs=4, batch_size=8, lr=3e-3, unfreeze="gradual", unfreeze_step=2)
@@ -309,21 +464,92 @@ def test_retention_among_some_outputs():
     assert Retention(samples, head).accuracy(model) == 0  # output 9 wins, which is no label here
 
 
-def test_a_killed_run_goes_on_with_its_method(monkeypatch):
+class DiaryOfTwo(Diary):
+    """With a second batch, which counts."""
+
+    def __init__(self) -> None:
+        super().__init__(second=stripes(12, seed=2))
+
+    def extra_loss(self, step):
+        super().extra_loss(step)
+        return step.model.above(step.second_x, step.depth).square().mean()
+
+
+class Grows(Method):
+    """Two heads, and buffers that grow, get a content, or come into being, as it learns."""
+
+    def __init__(self, dim) -> None:
+        super().__init__()
+        with runtime.RandomNumbers(5):
+            self.second_head = nn.Linear(dim, 2)
+        self.register_buffer("losses", torch.zeros(0))
+        self.register_buffer("last", None)
+
+    def extra_loss(self, step):
+        loss = cross_entropy(self.second_head(step.embedded), 1 - step.targets)
+        if self.last is not None:
+            loss = loss * self.last / self.late
+        self.losses = torch.cat([self.losses, loss.detach()[None]])
+        return loss
+
+    def after_step(self, step):
+        self.last = self.losses[-1:].mean()
+        if not hasattr(self, "late"):
+            self.register_buffer("late", torch.ones(()))
+        self.late += 1
+
+    def scores(self, model, validation, line):
+        return {"accuracy": -abs(len(self.losses) - 6)}  # best after the second epoch, of 3 steps each
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_what_a_method_learns_comes_back_with_a_killed_run_and_a_stored_one(keep, monkeypatch):
     monkeypatch.setattr(checkpoint, "EVERY", 0.0)
-    recipe = Recipe(epochs=4, batch_size=8)
-    retention = Retention(stripes(20, seed=5), small_model(seed=3).head)
-    train, whole = stripes(24, seed=1), small_model()
-    expected = fit(whole, train, None, recipe, method=Diary(), watch=retention, fresh=True)
+    recipe = Recipe(epochs=4, batch_size=8, lr=0.1, keep=keep)
+    train, validation = stripes(24, seed=1), stripes(24, seed=2)
+
+    def learned(**options):
+        model = small_model()
+        method = Grows(model.backbone.dim)
+        run = fit(model, train, validation, recipe, method=method, **options)
+        assert len(method.losses) == (6 if keep == "best" else 12)
+        return run, model.state_dict() | method.state_dict()
 
     def kill(record):
         if record["epoch"] == 3:
             raise KeyboardInterrupt
 
+    _, whole = learned(fresh=True)
+    stored, again = learned()
+    assert stored.reused
+    store.shared("runs").drop(stored.key)
     with pytest.raises(KeyboardInterrupt):
-        fit(small_model(), train, None, recipe, method=Diary(), watch=[retention, Watcher(each_epoch=kill)], fresh=True)
+        learned(watch=Watcher(each_epoch=kill))
+    epochs = []
+    _, resumed = learned(watch=Watcher(each_epoch=lambda record: epochs.append(record["epoch"])))
+    assert epochs == [3, 4]
+    for other in (again, resumed):
+        assert whole.keys() == other.keys()
+        assert all(torch.equal(tensor, other[name]) for name, tensor in whole.items())
+
+
+@pytest.mark.parametrize("change", [{}, {"unfreeze": "gradual", "unfreeze_step": 1, "augment": "flips"}])
+def test_a_killed_run_goes_on_with_its_method(change, monkeypatch):
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    recipe = Recipe(epochs=4, batch_size=8, **change)
+    retention = Retention(stripes(20, seed=5), small_model(seed=3).head)
+    train, whole = stripes(24, seed=1), small_model()
+    expected = fit(whole, train, None, recipe, method=DiaryOfTwo(), watch=retention, fresh=True)
+
+    def kill(record):
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    watch = [retention, Watcher(each_epoch=kill)]
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model(), train, None, recipe, method=DiaryOfTwo(), watch=watch, fresh=True)
     store.shared("runs").drop(expected.key)
-    resumed, diary = small_model(), Diary()
+    resumed, diary = small_model(), DiaryOfTwo()
     run = fit(resumed, train, None, recipe, method=diary, watch=retention)
     assert len([line for line in diary.lines if line == "after step"]) < 12
     assert int(diary.steps) == 12

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import importlib
 import itertools
 import math
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tl_helpers import freezing, ledger, training
-from tl_helpers.training import Recipe, Watcher, fit, inputs, line_at, range_test, rate_at
+from tl_helpers.training import Method, Recipe, Watcher, fit, inputs, line_at, range_test, rate_at
 from tl_helpers.training.range_test import _read
 
 from .small import small_model, stripes
@@ -218,6 +219,21 @@ def test_range_test_finds_a_rate_that_learns_and_leaves_the_model_alone():
     _, run = trained(dataclasses.replace(SHORT, lr=found.suggestion, epochs=6))
     assert run.history[-1]["train_loss"] < 0.7 * found.losses[0]
     assert random.shape == torch.random.get_rng_state().shape
+
+
+def test_range_test_is_told_how_far_it_is_and_computes_as_a_run_does(monkeypatch):
+    shown = []
+
+    class Shown(Method):
+        def task_loss(self, step):
+            shown.append(step.progress)
+            return super().task_loss(step)
+
+    monkeypatch.setattr(importlib.import_module("tl_helpers.training.range_test"), "Method", Shown)
+    torch.use_deterministic_algorithms(False)
+    range_test(small_model(), TRAIN, SHORT, steps=12, high=1e-3)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert shown == [step / 12 for step in range(12)]
 
 
 def test_range_test_says_when_the_range_is_too_high_too_low_or_flat():

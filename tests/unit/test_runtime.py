@@ -238,3 +238,38 @@ def test_describe_names_versions():
     facts = runtime.current().describe()
     assert facts["torch"] == torch.__version__.split("+")[0] or facts["torch"] == torch.__version__
     assert facts["hubs"] == "offline"
+
+
+def test_the_global_generator_is_not_drawn_from_where_it_is_named_either():
+    before = torch.get_rng_state()
+    with runtime.RandomNumbers(7):
+        found = torch.rand(3, generator=torch.default_generator)
+    with runtime.RandomNumbers(7):
+        assert torch.equal(found, torch.rand(3))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_attention_without_dropout_draws_nothing():
+    x = torch.ones(1, 1, 4, 8)
+    with runtime.RandomNumbers(7) as numbers:
+        nn.functional.scaled_dot_product_attention(x, x, x)
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(x, x, x)
+        assert not numbers.drawn
+        nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=0.5)
+        assert numbers.drawn
+
+
+def test_two_threads_that_borrow_the_global_numbers_do_so_one_after_the_other():
+    def work(seed):
+        with runtime.RandomNumbers(seed):
+            return [torch.ops.aten.native_dropout(torch.ones(64), 0.5, True)[0] for _ in range(300)]
+
+    alone = [work(seed) for seed in (1, 2)]
+    often = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            together = list(pool.map(work, (1, 2)))
+    finally:
+        sys.setswitchinterval(often)
+    assert all(map(alike, alone, together))

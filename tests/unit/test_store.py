@@ -134,3 +134,33 @@ def test_killed_while_writing_leaves_nothing_half(tmp_path):
         os.utime(path, (old, old))
     Store(tmp_path).put("other", {"x": torch.ones(1)})
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_tensors_that_share_memory_are_kept(tmp_path):
+    """Tied weights, and two parts of one tensor."""
+    x = torch.arange(12.0).reshape(3, 4)
+    tensors = {"one": x, "tied": x, "row": x[1], "turned": x.T}
+    assert Store(tmp_path).put("k", tensors)
+    found = Store(tmp_path).get("k").tensors
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_numbers_of_libraries_are_kept_as_pythons_own(tmp_path):
+    record = {"seed": np.int64(3), "rate": np.float32(0.5), "each": [torch.tensor(2.0), np.arange(2)]}
+    assert Store(tmp_path).put("k", {}, record)
+    assert Store(tmp_path).get("k").record == {"seed": 3, "rate": 0.5, "each": [2.0, [0, 1]]}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "record"), [({"x": torch.ones(2, dtype=torch.complex128)}, {}), ({"x": torch.ones(2)}, {"o": object()})]
+)
+def test_what_the_format_cannot_hold_is_used_and_not_kept(tmp_path, tensors, record):
+    with pytest.warns(StoreWarning, match="Not kept"):
+        assert not Store(tmp_path).put("k", tensors, record)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_entries_of_the_earlier_format_make_room(tmp_path):
+    (tmp_path / "old.tlc").write_bytes(b"pickled")
+    Store(tmp_path).put("k", {"x": torch.ones(1)})
+    assert [path.name for path in tmp_path.iterdir()] == ["k.safetensors"]

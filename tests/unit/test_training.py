@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 import warnings
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from tl_helpers import freezing, ledger, runtime, store, training
+from tl_helpers import adaptation, freezing, ledger, runtime, store, training
+from tl_helpers.data import without_labels
 from tl_helpers.data.views import views_of
 from tl_helpers.training import (
     Recipe,
@@ -36,6 +38,7 @@ from tl_helpers.training import (
     fit,
     fitting,
     inputs,
+    loop,
     predict,
     rate_at,
     score,
@@ -273,19 +276,41 @@ def test_a_run_owns_its_random_numbers():
     assert same(weights(quiet), weights(loud))
 
 
-def test_interrupt_is_noted_and_the_next_run_goes_on(monkeypatch):
-    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
-    recipe = dataclasses.replace(SHORT, epochs=4)
+def interrupted(recipe, *, step=None, epoch=3):
+    """A run that ends in the middle, with a checkpoint of each epoch before."""
 
-    def interrupt(epoch):
-        if epoch["epoch"] == 3:
+    def interrupt(record):
+        if record["epoch"] == epoch and record.get("step") == step:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        fit(small_model(), TRAIN, VALIDATION, recipe, watch=Watcher(each_epoch=interrupt))
+    watch = Watcher(**{"each_step" if step else "each_epoch": interrupt})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            fit(small_model(), TRAIN, VALIDATION, recipe, watch=watch)
+
+
+def epochs_of(model, recipe, **options):
+    """The epochs that are trained."""
+    epochs = []
+    fit(
+        model,
+        TRAIN,
+        VALIDATION,
+        recipe,
+        watch=Watcher(each_epoch=lambda epoch: epochs.append(epoch["epoch"])),
+        **options,
+    )
+    return epochs
+
+
+@pytest.mark.parametrize(("step", "epochs"), [(None, 3), (10, 2)], ids=["after an epoch", "within an epoch"])
+def test_interrupt_is_noted_and_the_next_run_goes_on(step, epochs):
+    recipe = dataclasses.replace(SHORT, epochs=4)
+    interrupted(recipe, step=step)
     note = ledger.default().records("unfinished run")[-1]
     assert note["why"] == "KeyboardInterrupt"
-    assert len(note["history"]) == 3
+    assert len(note["history"]) == epochs
     resumed, whole = small_model(), small_model()
     fit(resumed, TRAIN, VALIDATION, recipe)
     fit(whole, TRAIN, VALIDATION, recipe, fresh=True)
@@ -293,25 +318,135 @@ def test_interrupt_is_noted_and_the_next_run_goes_on(monkeypatch):
 
 
 def test_a_run_that_is_asked_to_be_fresh_begins_at_its_beginning(monkeypatch):
-    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    """Also where the checkpoint cannot be deleted."""
     recipe = dataclasses.replace(SHORT, epochs=4)
+    interrupted(recipe)
+    monkeypatch.setattr(store, "_forget", lambda path: None)
+    assert epochs_of(small_model(), recipe, fresh=True) == [1, 2, 3, 4]
 
-    def interrupt(epoch):
-        if epoch["epoch"] == 3:
-            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        fit(small_model(), TRAIN, VALIDATION, recipe, watch=Watcher(each_epoch=interrupt))
-    epochs = []
-    fit(
-        small_model(),
-        TRAIN,
-        VALIDATION,
-        recipe,
-        fresh=True,
-        watch=Watcher(each_epoch=lambda epoch: epochs.append(epoch["epoch"])),
-    )
-    assert epochs == [1, 2, 3, 4]
+@pytest.mark.parametrize("harm", ["a bit", "cut", "an earlier layout"])
+def test_a_checkpoint_that_cannot_be_used_is_not(own_cache, harm, monkeypatch):
+    recipe, whole, model = dataclasses.replace(SHORT, epochs=4), small_model(), small_model()
+    fit(whole, TRAIN, VALIDATION, recipe, fresh=True)
+    shutil.rmtree(own_cache / "runs")
+    interrupted(recipe)
+    (path,) = (own_cache / "checkpoints").glob("*.safetensors")
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 16
+    if harm == "an earlier layout":
+        monkeypatch.setattr(checkpoint, "LAYOUT", checkpoint.LAYOUT + 1)
+        assert epochs_of(model, recipe) == [1, 2, 3, 4]
+    else:
+        path.write_bytes(raw if harm == "a bit" else raw[: len(raw) // 2])
+        with pytest.warns(store.StoreWarning, match="damaged"):
+            assert epochs_of(model, recipe) == [1, 2, 3, 4]
+    assert same(weights(whole), weights(model))
+
+
+def test_numbers_of_numpy_may_be_given():
+    recipe = Recipe(epochs=np.int64(2), lr=np.float32(3e-3), batch_size=np.int64(16))
+    run = fit(small_model(), TRAIN, VALIDATION, recipe, seed=np.arange(3)[1])
+    assert fit(small_model(), TRAIN, VALIDATION, recipe, seed=1).reused
+    assert run.seed == 1
+    assert ledger.default().records("run")[-1]["config"]["epochs"] == 2
+
+
+def test_only_false_stops_a_run_also_numpys():
+    for answer, steps in ((None, 8), (0, 8), ("", 8), (True, 8), (False, 1), (np.False_, 1)):
+        seen = []
+        watch = Watcher(each_step=lambda record, seen=seen, answer=answer: seen.append(record) or answer)
+        fit(small_model(), TRAIN, None, SHORT, watch=watch, fresh=True)
+        assert len(seen) == steps
+    run = fit(small_model(), TRAIN, None, SHORT, watch=Watcher(each_epoch=lambda record: np.False_), fresh=True)
+    assert len(run.history) == 1
+
+
+def test_the_loop_can_be_called_by_itself():
+    """With the names that a reader imports; what `fit` adds is around it."""
+    model, other, history = small_model(), small_model(), []
+    trained = training.Trained(model, training.Method())
+    batches, optimizer = training.Batches(model, TRAIN, SHORT, seed=3), training.optimizer_of(trained, SHORT)
+    epochs = training.train(trained, batches, optimizer, SHORT, runtime.RandomNumbers(3), history)
+    losses = [record["train_loss"] for record in epochs]
+    assert losses == [record["train_loss"] for record in history]
+    assert losses == [record["train_loss"] for record in fit(other, TRAIN, None, SHORT, seed=3).history]
+    assert same(weights(model), weights(other))
+
+
+def test_a_run_that_is_stopped_within_an_epoch_tells_its_seconds():
+    records = []
+
+    def stop(record):
+        records.append(record)
+        return record["step"] < 6
+
+    run = fit(small_model(), TRAIN, VALIDATION, SHORT, watch=Watcher(each_step=stop))
+    assert run.seconds == records[-1]["seconds"] > run.history[-1]["seconds"] > 0
+
+
+# ---- several processes, as one of them sees it ------------------------------------------------------------------------
+
+
+def one_of(monkeypatch, *modules, rank=0, many=2):
+    for module in modules:
+        state = types.SimpleNamespace(num_processes=many, process_index=rank, is_main_process=rank == 0)
+        monkeypatch.setattr(module, "processes", lambda state=state: state)
+
+
+def test_a_method_goes_right_in_several_processes_only_where_it_says_so(monkeypatch):
+    class Goes(Exception):
+        pass
+
+    class Own(training.Method):
+        pass
+
+    def named(*_, **__):
+        raise Goes
+
+    one_of(monkeypatch, fitting)
+    monkeypatch.setattr(fitting, "run_key", named)
+    with pytest.raises(ValueError, match="one process only"):
+        fit(small_model(), TRAIN, None, SHORT, method=Own())
+    for method in (None, training.Method(), training.L2SP(), adaptation.DAN(without_labels(VALIDATION))):
+        with pytest.raises(Goes):
+            fit(small_model(), TRAIN, None, SHORT, method=method)
+
+
+def test_of_several_processes_one_writes_and_all_know_what_was_computed(own_cache, monkeypatch):
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    one_of(monkeypatch, fitting, rank=1, many=1)
+    run = fit(small_model(), TRAIN, VALIDATION, SHORT)
+    assert run.key in fitting._COMPUTED
+    assert not list(own_cache.rglob("*.safetensors"))
+    assert ledger.default().records() == []
+
+
+def test_a_run_in_several_processes_is_another_run(monkeypatch):
+    names = []
+    for many in (1, 2, 2):
+        one_of(monkeypatch, fitting, many=many)
+        names.append(training.run_key(small_model(), TRAIN, None, SHORT))
+    assert names[0] != names[1] == names[2]
+
+
+def test_each_of_several_processes_draws_numbers_of_its_own(monkeypatch):
+    ends, one_batch = [], dataclasses.replace(SHORT, batch_size=len(TRAIN))
+    for rank in range(2):
+        with monkeypatch.context() as patch:
+            one_of(patch, inputs, rank=rank, many=1)
+            ends.append(small_model(dropout=0.5))
+            fit(ends[-1], TRAIN, None, one_batch, seed=2**32 - 1, fresh=True)
+    assert not same(*map(weights, ends))
+
+
+@pytest.mark.parametrize("moment", [loop, fitting], ids=["after a step", "after an epoch"])
+def test_where_one_of_several_processes_stops_all_do(moment, monkeypatch):
+    """`any_says` asks the others."""
+    asked = []
+    monkeypatch.setattr(moment, "any_says", lambda wish: asked.append(wish) or len(asked) == 1)
+    run = fit(small_model(), TRAIN, None, SHORT, watch=Watcher(each_step=lambda record: None))
+    assert (asked, len(run.history)) == ([False], 0 if moment is loop else 1)
 
 
 def test_a_run_whose_code_cannot_be_named_is_computed_and_not_kept(own_cache):
@@ -419,6 +554,12 @@ def test_fits_that_cannot_be():
         fit(small_model(), TRAIN.take([0]), VALIDATION, SHORT)
     with pytest.raises(ValueError, match="validation"):
         fit(small_model(), TRAIN, None, dataclasses.replace(SHORT, keep="best"))
+    for watch in (print, [Watcher(), print]):
+        with pytest.raises(TypeError, match="Watcher\\(each_epoch=function\\)"):
+            fit(small_model(), TRAIN, VALIDATION, SHORT, watch=watch)
+    retention = training.Retention(VALIDATION, small_model().head)
+    with pytest.raises(ValueError, match="Two watchers that measure"):
+        fit(small_model(), TRAIN, VALIDATION, SHORT, watch=[retention, retention])
     broken = small_model()
     broken.head[1].bias.data[0] = math.nan
     with pytest.raises(ValueError, match="NaN"):
@@ -534,19 +675,23 @@ def test_ledger_holds_the_run():
 @pytest.mark.slow
 @pytest.mark.parametrize("unfreeze", ["at_once", "gradual"])
 def test_two_processes_train_together(own_cache, unfreeze):
-    """The loop under torchrun, which `accelerate launch` calls: both processes finish, one ledger record, one stored run."""
+    """The loop under torchrun, which `accelerate launch` calls: both finish, or stop where one says so; one record."""
     root = Path(__file__).parents[2]
     script = own_cache.parent / "together.py"
     script.write_text(
         "import json, os, sys\n"
         "from pathlib import Path\n"
         "from tests.unit.small import small_model, stripes\n"
-        "from tl_helpers.training import Recipe, fit\n"
+        "from tl_helpers.training import Recipe, Watcher, fit\n"
         "model = small_model()\n"
         f"recipe = Recipe(epochs=6, lr=1e-2, batch_size=8, unfreeze={unfreeze!r})\n"
         "run = fit(model, stripes(64), stripes(32, seed=1, name='v'), recipe)\n"
         "rank = int(os.environ['RANK'])\n"
-        "Path(sys.argv[1], f'rank{rank}.json').write_text(json.dumps([rank, run.metrics['accuracy']]))\n"
+        "def stop(record):\n"
+        "    return rank == 0 or record['epoch'] < 2\n"
+        "stopped = [len(fit(small_model(), stripes(64), None, recipe, watch=Watcher(**{when: stop})).history)\n"
+        "           for when in ('each_step', 'each_epoch')]\n"
+        "Path(sys.argv[1], f'rank{rank}.json').write_text(json.dumps([rank, run.metrics['accuracy'], stopped]))\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     command.append(str(script.parent))
@@ -556,6 +701,7 @@ def test_two_processes_train_together(own_cache, unfreeze):
     assert done.returncode == 0, done.stderr[-2000:]
     # Each process has a file of its own: what two of them print into one pipe may run together.
     ranks = [json.loads(path.read_text()) for path in sorted(script.parent.glob("rank*.json"))]
-    assert [rank for rank, _ in ranks] == [0, 1]
+    assert [rank for rank, *_ in ranks] == [0, 1]
     assert ranks[0][1] == ranks[1][1] > 80
+    assert ranks[0][2] == ranks[1][2] == [1, 2]
     assert len(ledger.default().records("run")) == 1

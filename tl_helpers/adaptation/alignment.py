@@ -69,8 +69,7 @@ class Alignment(Method, abc.ABC):
         return {"task": self.task_loss(step), "alignment": value}
 
     def weighted(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
-        """The loss times its weight; notes the loss in `facts`, begun anew in each step."""
-        self.facts = {}
+        """The loss times its weight; notes the loss in `facts`."""
         value = self.loss(features, logits, sources, progress)
         self.facts["alignment_loss"] = value.detach()
         return self.weight * value

@@ -8,6 +8,12 @@ from torch import Tensor, nn
 from tl_helpers.training import cross_entropy
 
 
+def total(*losses: Tensor | None) -> Tensor | None:
+    """Their sum, a scalar; None where there is none. So that strategies go together."""
+    there = [loss for loss in losses if loss is not None]
+    return sum(there) if there else None
+
+
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0) -> Tensor:
     r"""How far the student's softened answers are from the teacher's (Hinton et al. 2015), a scalar.
 

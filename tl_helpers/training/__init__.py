@@ -5,7 +5,8 @@ evaluate(model, task.samples("test", 96))["accuracy"]
 """
 
 from tl_helpers.training.fitting import fit, run_key
-from tl_helpers.training.loop import train
+from tl_helpers.training.inputs import Batches
+from tl_helpers.training.loop import Trained, optimizer_of, train
 from tl_helpers.training.method import L2SP, Method, Step, cross_entropy
 from tl_helpers.training.range_test import RangeTest, range_test
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
@@ -14,11 +15,13 @@ from tl_helpers.training.watcher import Retention, Watcher
 
 __all__ = [
     "L2SP",
+    "Batches",
     "Method",
     "RangeTest",
     "Recipe",
     "Retention",
     "Step",
+    "Trained",
     "TrainingDiverged",
     "Watcher",
     "calibration_error",
@@ -27,6 +30,7 @@ __all__ = [
     "evaluate",
     "fit",
     "line_at",
+    "optimizer_of",
     "predict",
     "range_test",
     "rate_at",

@@ -16,7 +16,7 @@ EVERY = 10.0
 
 KIND = "checkpoints"
 
-LAYOUT = 2
+LAYOUT = 3
 """Of an entry; one that earlier code has left in another layout is passed over."""
 
 
@@ -27,7 +27,7 @@ def due(last: float) -> bool:
 
 def save(
     key: str,
-    model: nn.Module,
+    trained: nn.Module,
     optimizer: torch.optim.Optimizer,
     numbers: RandomNumbers,
     progress: dict[str, Any],
@@ -39,28 +39,28 @@ def save(
     ----------
     key : str
         Of the run.
-    model : Trained
+    trained : Trained
         Model and method.
     optimizer : torch.optim.Optimizer
     numbers : RandomNumbers
     progress : dict
         Anything JSON can hold.
     best : dict of str to torch.Tensor, optional
-        Weights of the best epoch so far.
+        State of `trained` after the best epoch so far.
     """
     if not key:
         return
     moved = optimizer.state_dict()
-    parts = {"model": model.state_dict(), "best": best or {}, "random": numbers.state()}
+    parts = {"now": trained.state_dict(), "best": best or {}, "random": numbers.state()}
     parts |= {f"optimizer.{number}": state for number, state in moved["state"].items()}
     tensors = {f"{part}/{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
     store.shared(KIND).put(key, tensors, {"layout": LAYOUT, "progress": progress, "groups": moved["param_groups"]})
 
 
 def resume(
-    key: str, model: nn.Module, optimizer: torch.optim.Optimizer, numbers: RandomNumbers
+    key: str, trained: nn.Module, optimizer: torch.optim.Optimizer, numbers: RandomNumbers
 ) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Put everything back; returns the progress and the best epoch's weights, or None if there is no checkpoint."""
+    """Put everything back; returns the progress and the best epoch's state, or None if there is no checkpoint."""
     entry = store.shared(KIND).get(key) if key else None
     if entry is None or entry.record.get("layout") != LAYOUT:
         return None
@@ -74,28 +74,24 @@ def resume(
         for number, parameter in enumerate(parameters)
         if f"optimizer.{number}" in parts
     }
-    model.load_state_dict(
-        {name: tensor for name, tensor in parts["model"].items() if name.startswith("model.")}, strict=False
-    )
-    own = {
-        name.removeprefix("method."): tensor for name, tensor in parts["model"].items() if name.startswith("method.")
-    }
-    load_method(model.method, own)
+    put_back(trained, parts["now"])
     optimizer.load_state_dict({"state": state, "param_groups": entry.record["groups"]})
     numbers.restore(parts["random"])
     return entry.record["progress"], parts.get("best", {})
 
 
-def load_method(method: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Bring back what a method had learned and noted; its buffers may have grown, or come into being, meanwhile."""
+def put_back(trained: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Some or all of a state of model and method; a method's buffers may have grown, or come into being, meanwhile."""
+    trained.load_state_dict({n: tensor for n, tensor in tensors.items() if n.startswith("model.")}, strict=False)
+    here = next(trained.model.parameters()).device
     for place, tensor in tensors.items():
-        owner, _, name = place.rpartition(".")
-        part = method.get_submodule(owner)
-        if name in part._buffers:
-            now = part._buffers[name]
-            part._buffers[name] = tensor if now is None else tensor.to(now.device)
-        else:
-            part.get_parameter(name).data.copy_(tensor)
+        if place.startswith("method."):
+            owner, _, name = place.rpartition(".")
+            part = trained.get_submodule(owner)
+            if name in part._parameters:
+                part.get_parameter(name).data.copy_(tensor)
+            else:
+                part.register_buffer(name, tensor.to(here))
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:

@@ -23,15 +23,12 @@ from tl_helpers.training import checkpoint
 from tl_helpers.training.inputs import Batches, targets_of, weights_of
 from tl_helpers.training.loop import Trained, optimizer_of, train
 from tl_helpers.training.method import Method
-from tl_helpers.training.processes import processes
+from tl_helpers.training.processes import any_says, processes
 from tl_helpers.training.recipe import Recipe
 from tl_helpers.training.scoring import TrainingDiverged
-from tl_helpers.training.watcher import Watcher
+from tl_helpers.training.watcher import Watcher, stops
 
 _COMPUTED: set[str] = set()  # runs of this process: ``TL_FRESH`` asks for each once, not for each call
-
-METHOD = "method."
-"""In front of the names of a method's tensors in a stored run."""
 
 
 def fit(
@@ -86,7 +83,7 @@ def fit(
     """
     together = processes()  # first: it settles which device is this process's
     method = Method() if method is None else method
-    watchers = [watch] if isinstance(watch, Watcher) else list(watch)
+    watchers = list(watch) if isinstance(watch, Sequence) else [watch]
     if strangers := [each for each in watchers if not isinstance(each, Watcher)]:
         raise TypeError(
             f"watch={strangers[0]!r}: give a Watcher; Watcher(each_epoch=function) makes one of a function."
@@ -98,31 +95,29 @@ def fit(
         raise ValueError(
             f"{type(method).__name__} changes what happens between the steps: it works in one process only."
         )
-    here = runtime.current()
-    model.to(here.device)  # also where the run turns out to be stored
-    method.to(here.device)
+    here, seed, method.facts = runtime.current(), int(seed), {}
+    trained = Trained(model, method).to(here.device)  # also where the run turns out to be stored
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
     how = {"method": method, "watch": watchers, "seed": seed, "cached": cached}
     key = store.sure_name("This run is", lambda: run_key(model, samples, validation, recipe, **how)) or ""
-    method.before_training(model, samples)
+    with runtime.RandomNumbers(seed):  # of the weights that a method makes here
+        method.before_training(model, samples)
     runs = store.shared("runs", limit_bytes=3 * store.GIB)
     again = (here.fresh and key not in _COMPUTED) if fresh is None else fresh
     stored = runs.get(key) if key and not again else None
     store.TALLY["runs", "computed" if stored is None else "reused"] += 1
     if stored is not None:
-        return _restored(stored, model, method, watchers, name, samples.name)
-    if again:
-        checkpoint.drop(key)  # computed from its beginning
+        return _restored(stored, trained, watchers, name, samples.name)
 
     config = dataclasses.asdict(recipe) | ({} if type(method) is Method else {"method": method.settings})
     facts = {"name": name, "task": samples.name, "seed": seed, "config": config, "key": key}
-    start = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    trained = Trained(model, method).to(here.device)
+    start = {f"model.{n}": tensor.detach().cpu().clone() for n, tensor in model.state_dict().items()}
+    trained.to(here.device)  # what the method has made meanwhile
     batches = Batches(model, samples, recipe, validation=validation, second=method.second, seed=seed, cached=cached)
     history: list[dict[str, float]] = []
     book = ledger.default()
     try:
-        kept, finished = _train(trained, batches, recipe, history, watchers, key)
+        kept, finished = _train(trained, batches, recipe, history, watchers, key, anew=again)
     except (KeyboardInterrupt, TrainingDiverged) as error:
         book.append("unfinished run", why=type(error).__name__, history=history, **facts)
         raise
@@ -133,8 +128,8 @@ def fit(
         **facts,
         metrics={n.removeprefix("validation_"): v for n, v in kept.items() if n.startswith("validation_")},
         history=history,
-        measured=[record for watcher in watchers for record in watcher.measured],
-        seconds=history[-1]["seconds"] if history else 0.0,
+        measured=_measured(watchers),
+        seconds=trained.seconds,
         trainable=freezing.count_trainable(model),
         device=here.device.type,
         precision=str(here.precision).removeprefix("torch."),
@@ -144,8 +139,9 @@ def fit(
     if together.is_main_process:
         book.append("run" if finished else "stopped run", **run.as_dict())
         if key and finished:
-            changed = {n: t for n, t in model.state_dict().items() if not torch.equal(t.cpu(), start[n])}
-            runs.put(key, changed | {METHOD + n: t for n, t in method.state_dict().items()}, run.as_dict())
+            now = trained.state_dict().items()
+            changed = {n: t for n, t in now if n not in start or not torch.equal(t.cpu(), start[n])}
+            runs.put(key, changed, run.as_dict())
         checkpoint.drop(key)
     return run
 
@@ -191,49 +187,50 @@ def _train(
     history: list[dict[str, float]],
     watchers: list[Watcher],
     key: str,
+    *,
+    anew: bool,
 ) -> tuple[dict[str, float], bool]:
-    """From the beginning or the last checkpoint to the end; returns the kept epoch's record, and whether it got there."""
+    """From the last checkpoint or the beginning to the end; returns the kept epoch's record, and whether it got there."""
     model = trained.model
     runtime.deterministic()
-    optimizer, numbers = optimizer_of(trained, recipe), runtime.RandomNumbers(batches.seed + 1_000_003 * batches.rank)
+    optimizer = optimizer_of(trained, recipe)
+    numbers = runtime.RandomNumbers((batches.seed + 1_000_003 * batches.rank) % 2**32)
     best, best_state = None, None
-    saved = checkpoint.resume(key, trained, optimizer, numbers)
+    saved = None if anew else checkpoint.resume(key, trained, optimizer, numbers)
     if saved:
         progress, best_state = saved
         history[:], best = progress["history"], progress["best"]
-        for watcher in watchers:
-            watcher.measured = progress["measured"] if watcher.measures else []
-    else:
-        for watcher in watchers:
+    for watcher in watchers:
+        watcher.measured = list(progress["measured"]) if saved and watcher.measures else []
+        if not saved:
             watcher.before_training(model)
     last_saved, go_on = time.perf_counter(), True
     for record in train(trained, batches, optimizer, recipe, numbers, history, watchers=watchers):
         if best is None or _rank(record) > _rank(best):
             best = record
-            best_state = copy.deepcopy(model.state_dict()) if recipe.keep == "best" else None
-        go_on = all([watcher.after_epoch(model, record) is not False for watcher in watchers])
+            best_state = copy.deepcopy(trained.state_dict()) if recipe.keep == "best" else None
+        go_on = not any_says(any([stops(watcher.after_epoch(model, record)) for watcher in watchers]))
         if not go_on or (recipe.patience and record["epoch"] - best["epoch"] >= recipe.patience):
             break
         if processes().is_main_process and checkpoint.due(last_saved) and len(history) < recipe.epochs:
-            measured = [record for watcher in watchers for record in watcher.measured]
-            progress = {"history": history, "measured": measured, "best": best}
+            progress = {"history": history, "measured": _measured(watchers), "best": best}
             checkpoint.save(key, trained, optimizer, numbers, progress, best_state)
             last_saved = time.perf_counter()
     else:
         go_on = len(history) == recipe.epochs  # or a watcher stopped it within an epoch
     if recipe.keep == "best" and best_state:
-        model.load_state_dict(best_state)
+        checkpoint.put_back(trained, best_state)
     return (best if recipe.keep == "best" else history[-1] if history else None) or {}, go_on
 
 
-def _restored(
-    stored: store.Entry, model: Classifier, method: Method, watchers: list[Watcher], name: str, task: str
-) -> Run:
+def _measured(watchers: list[Watcher]) -> list[dict[str, float]]:
+    return [record for watcher in watchers if watcher.measures for record in watcher.measured]
+
+
+def _restored(stored: store.Entry, trained: Trained, watchers: list[Watcher], name: str, task: str) -> Run:
     """Put a stored run's weights into model and method, and let the watchers hear of its epochs."""
-    known = {n.removeprefix(METHOD): tensor for n, tensor in stored.tensors.items() if n.startswith(METHOD)}
-    checkpoint.load_method(method, known)
-    model.load_state_dict(stored.tensors, strict=False)
-    model.eval()
+    checkpoint.put_back(trained, stored.tensors)
+    model = trained.model.eval()
     ledger.SESSION[0].saved_seconds += stored.record["seconds"]
     run = Run(**stored.record | {"name": name, "task": task, "reused": True})
     for watcher in watchers:

@@ -180,7 +180,7 @@ def _split(samples: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]
     """An epoch's batches of positions, in a new order for each epoch."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(samples, generator=generator)
-    return list(order.split(batch_size))[: _count(samples, batch_size)]
+    return list(order.split(int(batch_size)))[: _count(samples, batch_size)]
 
 
 def _probability(samples: Samples, what: str) -> np.ndarray:

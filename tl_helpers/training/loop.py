@@ -9,22 +9,28 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from tl_helpers import freezing, runtime
+from tl_helpers import freezing, keys, runtime
 from tl_helpers.models import Classifier
 from tl_helpers.training.inputs import Batches
 from tl_helpers.training.method import Method, Step
 from tl_helpers.training.processes import any_says, wrapped
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
 from tl_helpers.training.scoring import TrainingDiverged
-from tl_helpers.training.watcher import Watcher
+from tl_helpers.training.watcher import Watcher, stops
 
 
 class Trained(nn.Module):
-    """Model and method as one module: what is checkpointed, and what several processes keep alike."""
+    """Model and method as one module: what is checkpointed, and what several processes keep alike.
+
+    Attributes
+    ----------
+    seconds : float
+        Training so far.
+    """
 
     def __init__(self, model: Classifier, method: Method) -> None:
         super().__init__()
-        self.model, self.method = model, method
+        self.model, self.method, self.seconds = model, method, 0.0
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         return self.method(step)
@@ -72,8 +78,9 @@ def train(
     """
     model, method, here = trained.model, trained.method, runtime.current()
     net = wrapped(trained, recipe)  # as it is, unless several processes train together
-    draws = not type(method).__module__.startswith("tl_helpers.")  # a method of the reader's own may draw at any time
-    steps, seconds = recipe.epochs * len(batches), history[-1]["seconds"] if history else 0.0
+    homes = {type(part).__module__ for part in trained.modules()}
+    draws = any(map(keys.is_readers, homes))  # what is of the reader's own may draw at any time
+    steps, trained.seconds = recipe.epochs * len(batches), history[-1]["seconds"] if history else 0.0
     for epoch in range(len(history), recipe.epochs):
         began, seen = time.perf_counter(), []
         depth = line_at(epoch, model.backbone.depth, recipe)
@@ -85,6 +92,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = relative * group["peak"]
 
+            method.facts = {}
             with numbers if step.number % len(batches) == 0 or numbers.drawn else nullcontext():
                 with here.autocast():
                     losses = net(step)  # forward, through model and method
@@ -96,17 +104,17 @@ def train(
 
             seen.append({"train_loss": sum(losses.values()).detach(), **method.facts})
             if watchers:
+                loss = float(seen[-1]["train_loss"])
+                trained.seconds += time.perf_counter() - began
                 record = {
                     "epoch": epoch + 1, "step": step.number + 1, "steps": steps, "steps_in_epoch": len(batches),
-                    "lr": relative * recipe.lr, "loss": float(seen[-1]["train_loss"]),
-                    "seconds": seconds + time.perf_counter() - began,
+                    "lr": relative * recipe.lr, "loss": loss, "seconds": trained.seconds,
                 }  # fmt: skip
-                aside = time.perf_counter()
-                if any_says(any([watcher.after_step(model, record) is False for watcher in watchers])):
+                if any_says(any([stops(watcher.after_step(model, record)) for watcher in watchers])):
                     return
-                began += time.perf_counter() - aside
+                began = time.perf_counter()
 
-        seconds += time.perf_counter() - began
+        trained.seconds += time.perf_counter() - began
         names = dict.fromkeys(name for facts in seen for name in facts)
         noted = {
             name: torch.stack([torch.as_tensor(facts[name]).float().cpu() for facts in seen if name in facts])
@@ -118,7 +126,7 @@ def train(
                 f"learning rate that is too high (it was {recipe.lr:g}; try a tenth), or NaN in the data."
             )
         record = {name: values.mean().item() for name, values in noted.items()}
-        record |= {"epoch": epoch + 1, "seconds": seconds, "lr": relative * recipe.lr}
+        record |= {"epoch": epoch + 1, "seconds": trained.seconds, "lr": relative * recipe.lr}
         if batches.validation is not None:
             scores = method.scores(model, batches.validation, batches.validation_line(depth))
             record |= {f"validation_{name}": float(value) for name, value in scores.items()}

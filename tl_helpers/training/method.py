@@ -71,7 +71,7 @@ class Method(nn.Module):
     What a method knows between steps belongs into buffers (``register_buffer``) and what it trains along into parameters,
     so that a checkpoint and a stored run bring them back. Its parameters are trained at the head's rate. A network that it
     only asks, such as a teacher, is kept in a list: then it is neither trained nor stored. What it draws, it draws with
-    torch, within a step, or from a generator of its own.
+    torch, before training or within a step, or from a generator of its own.
 
     Parameters
     ----------
@@ -157,7 +157,10 @@ class Method(nn.Module):
         """Everything that the method adds to a run's name in the store: code, settings, state, second samples."""
         second = [] if self.second is None else [self.second.fingerprint]
         own = {name: value for name, value in vars(self).items() if name not in _KNOWN and not name.startswith("_")}
-        return [keys.code_name(type(self)), self.settings, keys.fingerprint(self), own, second]
+        return [keys.code_name(type(self)), keys.fingerprint(self), own, second]
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items() if name != "method")
 
 
 _KNOWN = {*vars(nn.Module()), "facts", "second", "settings"}

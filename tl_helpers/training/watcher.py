@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -60,6 +61,11 @@ class Watcher:
         """What it adds to a run's name in the store, if it measures: its code and what it was made with."""
         own = {name: value for name, value in vars(self).items() if name != "measured" and not name.startswith("_")}
         return [keys.code_name(type(self)), own]
+
+
+def stops(answer: object) -> bool:
+    """Whether a watcher said False, as Python or NumPy has it; whatever else a function returns lets the run go on."""
+    return isinstance(answer, (bool, np.bool_)) and not answer
 
 
 class Retention(Watcher):

@@ -18,10 +18,11 @@ class AGEM(Replay):
 
     name = "A-GEM"
 
-    def extra_loss(self, step: Step) -> None:
-        return None
+    def extra_loss(self, step: Step) -> torch.Tensor | None:
+        return super(Replay, self).extra_loss(step)  # what others add, and no rehearsal
 
     def after_backward(self, step: Step) -> None:
+        super().after_backward(step)
         if step.second_x is None:
             return
         own = weights.trained(step.model)

@@ -7,6 +7,7 @@ import torch
 
 from tl_helpers.continual import weights
 from tl_helpers.continual.fisher import Estimate, fisher_diagonal, inputs_of
+from tl_helpers.continual.losses import total
 from tl_helpers.continual.strategy import Strategy
 from tl_helpers.models import Classifier
 from tl_helpers.training import Step
@@ -43,13 +44,17 @@ class EWC(Strategy):
         return self.strength * weights.quadratic_penalty(now, self.importance, self.anchors)
 
     def extra_loss(self, step: Step) -> torch.Tensor | None:
-        return self.penalty(step.model) if len(self.importance) else None
+        return total(super().extra_loss(step), self.penalty(step.model) if len(self.importance) else None)
 
     def after_experience(self, model: Classifier) -> None:
-        found, now = self.measured(model), weights.flat(weights.trained(model))
+        super().after_experience(model)
+        self.keep(self.measured(model)[None], weights.flat(weights.trained(model))[None])
+
+    def keep(self, importance: torch.Tensor, anchors: torch.Tensor) -> None:
+        """Take in the springs of an experience: float32, shape (1, P) both."""
         kept = len(self.importance) > 0
-        self.importance = torch.cat([self.importance, found[None]]) if kept else found[None]
-        self.anchors = torch.cat([self.anchors, now[None]]) if kept else now[None]
+        self.importance = torch.cat([self.importance, importance]) if kept else importance
+        self.anchors = torch.cat([self.anchors, anchors]) if kept else anchors
 
     def measured(self, model: Classifier) -> torch.Tensor:
         """The Fisher diagonal on (some of) the experience's training samples: float32, shape (P,)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tl_helpers import training
+from tl_helpers.continual.losses import total
 from tl_helpers.continual.strategy import Strategy
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
@@ -25,4 +26,4 @@ class L2SP(Strategy):
         self.pull.before_training(model, train)
 
     def extra_loss(self, step: Step) -> Tensor | None:
-        return self.pull.extra_loss(step) if self.now else None
+        return total(super().extra_loss(step), self.pull.extra_loss(step) if self.now else None)

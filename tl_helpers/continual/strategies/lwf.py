@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from tl_helpers.continual.losses import distillation_loss
+from tl_helpers.continual.losses import distillation_loss, total
 from tl_helpers.continual.strategy import Strategy
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
@@ -40,15 +40,15 @@ class LwF(Strategy):
         self._teacher = [copy.deepcopy(model).eval().requires_grad_(False)]  # in a list: not part of the state
 
     def extra_loss(self, step: Step) -> torch.Tensor | None:
-        heads = self.stream.heads(self.now)
+        others, heads = super().extra_loss(step), self.stream.heads(self.now)
         if not heads:
-            return None
+            return others
         with torch.no_grad():
             wanted = self._teacher[0].to(step.x.device).above(step.x, step.depth).float()
         parts = [distillation_loss(step.logits[:, head], wanted[:, head], self.temperature) for head in heads]
-        return self.strength * self.now * torch.stack(parts).mean()
+        return total(others, self.strength * self.now * torch.stack(parts).mean())
 
     def memory(self) -> int:
         """The teacher's weights, while it teaches."""
         model = self._teacher[0]
-        return sum(tensor.nbytes for tensor in model.parameters())
+        return super().memory() + sum(tensor.nbytes for tensor in model.parameters())

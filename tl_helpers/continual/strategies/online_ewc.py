@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tl_helpers.continual import weights
+import torch
+
 from tl_helpers.continual.fisher import Estimate
 from tl_helpers.continual.strategies.ewc import EWC
-from tl_helpers.models import Classifier
 
 
 class OnlineEWC(EWC):
@@ -25,7 +25,7 @@ class OnlineEWC(EWC):
         self.settings["decay"] = decay
         self.decay = decay
 
-    def after_experience(self, model: Classifier) -> None:
-        found = self.measured(model)[None]
-        self.importance = self.decay * self.importance + found if len(self.importance) else found
-        self.anchors = weights.flat(weights.trained(model))[None]
+    def keep(self, importance: torch.Tensor, anchors: torch.Tensor) -> None:
+        kept = len(self.importance) > 0
+        self.importance = self.decay * self.importance + importance if kept else importance
+        self.anchors = anchors

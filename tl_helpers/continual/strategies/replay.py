@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tl_helpers.continual.buffer import Buffer
-from tl_helpers.continual.losses import masked_cross_entropy
+from tl_helpers.continual.losses import masked_cross_entropy, total
 from tl_helpers.continual.strategy import MakeModel, Strategy
 from tl_helpers.continual.streams import Stream
 from tl_helpers.data import Samples
@@ -36,7 +36,8 @@ class Replay(Strategy):
             self._allowed_again = self.stream.allowed(self.now, self.second.extra["experience"])
 
     def extra_loss(self, step: Step) -> torch.Tensor | None:
-        return None if step.second_x is None else self.now * self.loss_again(step)
+        again = None if step.second_x is None else self.now * self.loss_again(step)
+        return total(super().extra_loss(step), again)
 
     def loss_again(self, step: Step) -> torch.Tensor:
         """Cross-entropy of the rehearsal batch, a scalar."""
@@ -45,8 +46,9 @@ class Replay(Strategy):
         return masked_cross_entropy(logits, labels, self._allowed_again[step.second_positions])
 
     def after_experience(self, model: Classifier) -> None:
+        super().after_experience(model)
         self.buffer.add(self.stream[self.now].train)
         self.second = self.buffer.samples
 
     def memory(self) -> int:
-        return self.buffer.nbytes()
+        return super().memory() + self.buffer.nbytes()

@@ -28,7 +28,6 @@ class SI(Strategy):
     """
 
     name = "SI"
-    KEPT = ("importance", "anchors")
 
     def __init__(self, strength: float = 1.0, *, damping: float = 0.1) -> None:
         if not 0 <= strength < float("inf"):
@@ -52,15 +51,19 @@ class SI(Strategy):
         self._before = weights.flat(weights.trained(step.model))
         pull = weights.pull(self._before, self.importance[None], self.anchors[None])
         weights.add_to_gradients(step.model, 2 * self.strength * pull)
+        super().after_backward(step)
 
     def after_step(self, step: Step) -> None:
         moved = weights.flat(weights.trained(step.model)) - self._before
         self.shares -= self._gradient * moved
+        del self._gradient, self._before
+        super().after_step(step)
 
     def after_experience(self, model: Classifier) -> None:
+        super().after_experience(model)
         now = weights.flat(weights.trained(model))
         self.importance = self.importance + self.shares.clamp_min(0) / ((now - self.begun).square() + self.damping)
         self.anchors = now
 
     def memory(self) -> int:
-        return sum(getattr(self, name).nbytes for name in self.KEPT)
+        return super().memory() - self.shares.nbytes - self.begun.nbytes
