@@ -46,11 +46,6 @@ class Buffer:
         self.seen += len(samples)
         self.samples = everything.take(np.sort(kept), name="buffer")
 
-    @property
-    def fingerprint(self) -> str:
-        """Names what it holds; see `tl_helpers.keys.fingerprint`."""
-        return keys.fingerprint(self.size, self.kind, self.seen, self.samples)
-
     def nbytes(self) -> int:
         """Of pixels and labels."""
         return 0 if self.samples is None else self.samples.inputs.nbytes + self.samples.labels.nbytes
