@@ -209,7 +209,7 @@ def _line_names(backbone: Backbone, samples: Samples) -> list[str]:
     code = keys.code_name(run_prefix, views_of, type(backbone))
     name = keys.fingerprint(
         "line", code, backbone.preprocessing, here.precision, here.device.type, table,
-        list(samples.inputs.shape[1:]), runtime.versions()["torch"],
+        list(samples.inputs.shape[1:]), runtime.versions(),
     )  # fmt: skip
     names = [name]
     for stage in backbone.stages.values():

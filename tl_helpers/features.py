@@ -49,7 +49,9 @@ def feature_key(backbone: Backbone, samples: Samples, stages: Sequence[str], poo
     """The cache key of features: weights, pixels, preprocessing, stages, pooling, precision and the code itself."""
     here = runtime.current()
     data, how = keys.fingerprint(samples.inputs), [list(stages), pooling, here.precision, here.device.type]
-    return keys.fingerprint("features", backbone, backbone.preprocessing, data, *how, keys.code_name(_run))
+    return keys.fingerprint(
+        "features", runtime.versions(), backbone, backbone.preprocessing, data, *how, keys.code_name(_run)
+    )
 
 
 def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pooling: str) -> dict[str, torch.Tensor]:

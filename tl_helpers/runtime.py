@@ -311,7 +311,10 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterable[T]:
 @functools.lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that can change a number."""
-    names = ("torch", "timm", "scikit-learn", "numpy", "datasets", "accelerate", "pillow")
+    names = (
+        *("torch", "torchvision", "timm", "transformers", "scikit-learn", "scipy", "numpy", "datasets", "accelerate"),
+        *("pillow", "matplotlib"),
+    )
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 

@@ -13,14 +13,17 @@ import threading
 import types
 import typing
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from tests.unit.small import small_model, stripes
-from tl_helpers import activations, features, fewshot, keys, training
+from tl_helpers import activations, features, fewshot, keys, runtime, store, training
+from tl_helpers.data import task
 from tl_helpers.keys import Unnameable, code_name, fingerprint
 from tl_helpers.models import Backbone
 from tl_helpers.store import StoreWarning
@@ -225,6 +228,33 @@ def test_a_network_whose_code_cannot_be_named_is_computed_and_nothing_of_it_is_k
         fewshot.train_episodic(model.backbone, samples, None, ways=2, shots=1, queries=1, episodes=2, checkpoints=1)
     assert not list(own_cache.rglob("*.safetensors"))
     assert not list(own_cache.rglob("*.act"))
+
+
+def test_another_version_of_a_library_computes_everything_anew(own_cache, monkeypatch):
+    """Decoded pictures, features, activations at the freeze line, predictions, runs, episodes."""
+
+    def everything() -> dict[str, int]:
+        store.TALLY.clear()
+        task._DECODED.clear()
+        model = small_model()
+        samples = stripes(24, seed=1)
+        pictures = datasets.Dataset.from_dict({"image": [Image.new("L", (8, 8), shade) for shade in (0, 9)]})
+        task.decode(pictures.cast_column("image", datasets.Image()), 8)
+        features.extract(model.backbone, samples)
+        fit(model, samples, None, Recipe(epochs=1, freeze_depth=1))
+        predict(model, samples)
+        fewshot.train_episodic(model.backbone, samples, None, ways=2, shots=1, queries=1, episodes=2, checkpoints=1)
+        lines = len(list(own_cache.rglob("*.act")))
+        return {kind: count for (kind, how), count in store.TALLY.items() if how == "computed"} | {"lines": lines}
+
+    first, second = everything(), everything()
+    lines = first.pop("lines")
+    assert first == {"images": 1, "features": 1, "runs": 2, "predictions": 1}
+    assert lines > 0
+    assert second == {"lines": lines}
+    now = runtime.versions() | {"transformers": "0"}
+    monkeypatch.setattr(runtime, "versions", lambda: now)
+    assert everything() == first | {"lines": 2 * lines}
 
 
 def test_a_file_edited_under_a_running_kernel_keeps_the_name_of_what_runs(tmp_path, monkeypatch):

@@ -114,7 +114,7 @@ def load_meta_task(name: str = "glyphs") -> MetaTask:
 def _glyphs() -> MetaTask:
     files = [font_file(font) for scripts in SCRIPTS.values() for script in scripts.values() for font in script.fonts]
     stamp = [[path.name, path.stat().st_size] for path in files]
-    key = keys.fingerprint("glyphs", keys.code_name(_make), stamp, SCRIPTS, PRINTS, SIDE, TWINS)
+    key = keys.fingerprint("glyphs", runtime.versions(), keys.code_name(_make), stamp, SCRIPTS, PRINTS, SIDE, TWINS)
     found = store.shared("images").compute(key, _make)
     splits, row = {}, 0
     for split in SCRIPTS:

@@ -285,7 +285,7 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
     digest = hashlib.sha256()
     for raw in encoded:
         digest.update(hashlib.sha256(raw).digest())
-    key = keys.fingerprint("pixels", digest.hexdigest(), size, *([margin] if margin else []))
+    key = keys.fingerprint("pixels", runtime.versions(), keys.code_name(_decode_all), digest.hexdigest(), size, margin)
     names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
     make = functools.partial(_decode_all, encoded, names, size, what, margin)
     pixels = store.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]

@@ -86,7 +86,7 @@ def train_episodic(
     key = store.sure_name(
         "This run is",
         lambda: keys.fingerprint(
-            "episodic", backbone, backbone.preprocessing, train.fingerprint,
+            "episodic", runtime.versions(), backbone, backbone.preprocessing, train.fingerprint,
             validation.fingerprint if validation else None, kind, ways, shots, queries, episodes, lr, checkpoints, seed,
             runtime.current().device.type, keys.code_name(_train, EpisodeSampler),
         ),

@@ -66,8 +66,8 @@ def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarra
     key = store.sure_name(
         "These predictions are",
         lambda: keys.fingerprint(
-            "logits", model, model.backbone.preprocessing, keys.fingerprint(samples.inputs), dtype, here.device.type,
-            keys.code_name(logits_of, Line), views, frozen,
+            "logits", runtime.versions(), model, model.backbone.preprocessing, keys.fingerprint(samples.inputs), dtype,
+            here.device.type, keys.code_name(logits_of, Line), views, frozen,
         ),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tl_helpers import keys, store
+from tl_helpers import keys, runtime, store
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.data import load_meta_task
@@ -379,7 +379,8 @@ def train_sines(method: str, points: int, seed: int, *, fresh: bool = False) -> 
         run = meta.meta_train(model, draw, recipe, seed=seed)
         return {**run.weights, "losses": torch.tensor(run.losses), "seconds": torch.tensor(run.seconds)}
 
-    key = keys.fingerprint("sines", model, recipe, points, seed, SINE_TASKS, keys.code_name(meta, sinusoids))
+    code = keys.code_name(meta, sinusoids)
+    key = keys.fingerprint("sines", runtime.versions(), model, recipe, points, seed, SINE_TASKS, code)
     found = train() if fresh else store.shared("runs").compute(key, train)
     losses, seconds = found.pop("losses").numpy(), float(found.pop("seconds"))
     return model, meta.MetaRun(found, losses, seconds)
