@@ -44,7 +44,9 @@ def a_distance(source: np.ndarray, target: np.ndarray, *, folds: int = 5, seed: 
     """
     source, target = _pair(source, target)
     if min(len(source), len(target)) < folds or folds < 2:
-        raise ValueError(f"{len(source)} and {len(target)} samples are too few for {folds} folds.")
+        raise ValueError(
+            f"{len(source)} and {len(target)} samples are too few for {folds} folds: give {folds} or more of each domain."
+        )
     x = np.concatenate([source, target])
     domain = np.repeat([0, 1], [len(source), len(target)])
     judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, class_weight="balanced"))

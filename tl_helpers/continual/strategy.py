@@ -203,7 +203,7 @@ def run_stream(
         raise ValueError(f"metric={metric!r}: use accuracy or balanced_accuracy.")
     if recipe.unfreeze != "at_once":
         raise ValueError(
-            f"unfreeze={recipe.unfreeze!r}: strategies hold on to the weights above one fixed freeze line."
+            f"unfreeze={recipe.unfreeze!r}: strategies hold on to the weights above one freeze line, so it may not move."
         )
     strategy.before_stream(stream, make_model, seed)
     model = make_model(seed)

@@ -143,7 +143,9 @@ class EpisodeBatch:
             if 0 in x.shape[:2]:
                 raise ValueError(f"The {part} is empty, shape {tuple(x.shape)}: give one sample or more of each task.")
         if len(self.support_x) != len(self.query_x):
-            raise ValueError(f"{len(self.support_x)} tasks in the support, {len(self.query_x)} in the query.")
+            raise ValueError(
+                f"{len(self.support_x)} tasks in the support, {len(self.query_x)} in the query: give the same."
+            )
         if self.support_y.is_floating_point():
             return
         for number, (known, asked) in enumerate(zip(self.support_y, self.query_y, strict=True)):

@@ -105,7 +105,7 @@ def check_embeddings(x: np.ndarray, labels: np.ndarray | None = None, what: str 
         if np.ndim(array) != 2 or len(array) == 0:
             raise ValueError(f"{name} have shape {np.shape(array)}; need (N, d), N from 1 on.")
         if not np.isfinite(array).all():
-            raise ValueError(f"{name} hold NaN or infinity: a broken image, a log of 0?")
+            raise ValueError(f"{name} hold NaN or infinity: look where they came from (a broken image, a log of 0?).")
     if labels is not None and x.shape[1] != labels.shape[1]:
         raise ValueError(
             f"{what} are {x.shape[1]} wide, label embeddings {labels.shape[1]}: they are from different spaces. Map one "

@@ -30,7 +30,9 @@ def ranks(similarities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     if truth.shape != (len(similarities),):
         raise ValueError(f"{len(similarities)} samples but right answers of shape {truth.shape}.")
     if truth.min() < 0 or truth.max() >= similarities.shape[1]:
-        raise ValueError(f"right answers up to {truth.max()}, from 0; there are {similarities.shape[1]} labels.")
+        raise ValueError(
+            f"right answers from {truth.min()} to {truth.max()}; there are {similarities.shape[1]} labels."
+        )
     right = np.take_along_axis(similarities, truth[:, None], axis=1)
     return (similarities >= right).sum(axis=1) - 1
 
