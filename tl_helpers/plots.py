@@ -442,12 +442,14 @@ def heat_map(
     ax.set_yticks(range(values.shape[0]), table.index)
     ax.grid(visible=False)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if isinstance(texts, str):  # z: what rounds to 0 has no sign
+        spec = f"{texts[0]}z{texts[1:]}" if texts.startswith(("+", "-", " ")) else f"z{texts}"
+        texts = [[format(value, spec) for value in row] for row in values]
     if texts is not None:
         for (i, j), value in np.ndenumerate(values):
             if np.isfinite(value):
-                text = format(value, texts) if isinstance(texts, str) else texts[i][j]
                 ink = ink_on(picture.to_rgba(value))
-                ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=fontsize)
+                ax.text(j, i, texts[i][j], ha="center", va="center", color=ink, fontsize=fontsize)
     return picture
 
 
@@ -563,7 +565,7 @@ def mean_text(mean: float, spread: float, n: int, *, count: bool = True) -> str:
         return "not recorded"
     tail = f" ({n})" if count else ""
     if not math.isfinite(spread):
-        return f"{mean:.{1 if abs(mean) >= 10 else 3}f}{tail}"
+        return f"{mean:z.{1 if abs(mean) >= 10 else 3}f}{tail}"
     if spread == 0 and abs(mean) >= 1000 and float(mean).is_integer():  # counted, the same in every run: parameters
         return f"{mean:,.0f}{tail}"
     # one digit of the spread means something, two when it begins with 1 or 2
@@ -571,7 +573,7 @@ def mean_text(mean: float, spread: float, n: int, *, count: bool = True) -> str:
     if abs(mean) >= 10:  # percentages, seconds: one or two decimals, none when the spread is 10 or more
         digits = min(max(digits, 1), 2) if spread < 10 else 0
     digits = min(max(digits, 0), 4)
-    return f"{mean:.{digits}f} ± {spread:.{digits}f}{tail}"
+    return f"{mean:z.{digits}f} ± {spread:.{digits}f}{tail}"
 
 
 def result_table(

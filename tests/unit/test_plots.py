@@ -152,9 +152,15 @@ def test_numbers_on_a_heat_map_can_be_read_on_every_cell(cmap):
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
     for text, value in zip(picture.axes.texts, table.to_numpy().ravel(), strict=True):
-        assert text.get_text() == f"{value:+.1f}"
+        assert text.get_text() == f"{value:+z.1f}"
         light = sorted(luminance(mpl.colors.to_rgb(c)) for c in (text.get_color(), picture.to_rgba(value)[:3]))
         assert (light[1] + 0.05) / (light[0] + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize(("spec", "expected"), [(".0f", ["0", "-1"]), ("+.0f", ["+0", "-1"])])
+def test_what_rounds_to_nought_has_no_minus_on_a_heat_map(spec, expected):
+    ax = plots.heat_map(pd.DataFrame([[-0.3, -1.0]]), spec).axes
+    assert [text.get_text() for text in ax.texts] == expected
 
 
 def test_a_heat_map_names_its_rows_and_leaves_what_is_missing_empty():
@@ -204,6 +210,7 @@ def test_result_table_prints_as_many_digits_as_the_noise_allows(runs):
     assert plots.mean_text(84.123, 12.3, 5) == "84 ± 12 (5)"
     assert plots.mean_text(84.123, 0.042, 5) == "84.12 ± 0.04 (5)"
     assert plots.mean_text(84.123, float("nan"), 1) == "84.1 (1)"
+    assert plots.mean_text(-0.02, 0.8, 5) == "0.0 ± 0.8 (5)"
     assert plots.mean_text(float("nan"), float("nan"), 0) == "not recorded"
     assert plots.mean_text(3_373_570.0, 0.0, 3) == "3,373,570 (3)"
     assert plots.mean_text(100.0, 0.0, 3) == "100.0 ± 0.0 (3)"

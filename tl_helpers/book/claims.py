@@ -129,7 +129,7 @@ def effect(mean: float, low: float, high: float, unit: str = "") -> str:
     """Mean and interval in words, such as "+4.6 points [+3.9, +5.3]", with as many decimals as the interval deserves."""
     half, least = (high - low) / 2, 1 if unit else 2  # a number without a unit is a correlation or the like: below 1
     digits = least if half <= 0 else min(6, max(least, -math.floor(math.log10(half))))
-    mean, low, high = (f"{value:+.{digits}f}" for value in (mean, low, high))
+    mean, low, high = (f"{value:+z.{digits}f}" for value in (mean, low, high))
     return f"{mean}{f' {unit}' if unit else ''} [{low}, {high}]"
 
 
