@@ -19,8 +19,9 @@ from tl_helpers.book import results
 from tl_helpers.book.studies.catalogue import STUDIES
 
 SLOWEST = 45.0  # seconds of all cells of a check, as recorded
-MOST_SEEDS = 3
+MOST_SEEDS = 2
 FAR = 10.0  # scales
+ROUNDING = 0.75  # scales: so far apart two machines may end
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +61,11 @@ class Check:
         return float(distance(self.recorded[self.scale.index].to_numpy(float), found, self.scale.to_numpy()))
 
     def holds(self, found: np.ndarray) -> bool:
-        """Whether it is this setting that was computed: closer than half way to any other."""
-        return self.distance(found) < self.apart / 2
+        """Whether it is this setting that was computed: closer than half way to any other.
+
+        Where another is so close that one machine's rounding may be half the way, most of the way will do.
+        """
+        return self.distance(found) < max(self.apart / 2, min(ROUNDING, 0.8 * self.apart))
 
 
 def distance(one: np.ndarray, others: np.ndarray, scale: np.ndarray) -> np.ndarray:
