@@ -46,7 +46,7 @@ class Check:
     rival : numpy.ndarray, shape (seeds, metrics)
         What the nearest other setting gave with the same seeds.
     scale : pandas.Series
-        Of each metric: its spread over the seeds, or a hundredth of its size where that is more.
+        Of each metric: its spread over the seeds, here or usually, or a hundredth of its size, whichever is most.
     apart : float
         Distance between the two.
     """
@@ -80,21 +80,25 @@ def distance(one: np.ndarray, others: np.ndarray, scale: np.ndarray) -> np.ndarr
 
 @functools.cache
 def check_of(name: str) -> Check:
-    """Of the settings that have cheap cells, the one that is farthest from all others: the same each time."""
+    """Of the settings that have cheap cells, the one that is farthest from all others: the same each time.
+
+    Far by its own spread over the seeds, so that it is none that ends anywhere, such as at a rate that is too high.
+    """
     study, frame = STUDIES[name], results.load(name)
     settings = [column for column in study.grid if column != "seed"]
     numbers = frame.select_dtypes("number").columns
     metrics = [column for column in numbers if column not in study.grid and not column.endswith("seconds")]
-    spread = frame.groupby(settings)[metrics].std(ddof=1).median()
-    scale = np.fmax(spread, 0.01 * np.fmax(1, frame[metrics].abs().median()))
+    spreads = frame.groupby(settings)[metrics].std(ddof=1)
+    least = np.fmax(spreads.median(), 0.01 * np.fmax(1, frame[metrics].abs().median()))
     rows = frame.set_index([*settings, "seed"]).unstack("seed")
     seeds = rows["seconds"].shape[1]
     values = rows[metrics].to_numpy(float).reshape(len(rows), len(metrics), seeds).swapaxes(1, 2)
-    best = Check(frame, np.empty(0), scale, -1)
+    best = Check(frame, np.empty(0), least, -1)
     for number, seconds in enumerate(rows["seconds"].to_numpy()):
         cheap = np.flatnonzero(np.cumsum(seconds) < SLOWEST)[:MOST_SEEDS]
         if not len(cheap):
             continue
+        scale = np.fmax(least, spreads.loc[rows.index[number]])
         apart = distance(values[number, cheap], values[:, cheap], scale.to_numpy())
         apart[number] = np.inf
         nearest = int(apart.argmin())
