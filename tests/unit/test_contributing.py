@@ -32,6 +32,7 @@ def defined(name: str) -> object:
 def test_each_example_has_at_most_15_lines():
     assert len(EXAMPLES) == 3
     assert all(len(code.splitlines()) <= 15 for code in EXAMPLES)
+    assert all(len(line) <= 79 for code in EXAMPLES for line in code.splitlines())  # so that no page cuts them
 
 
 @pytest.mark.filterwarnings("ignore:This run is not kept")
