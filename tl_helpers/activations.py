@@ -21,6 +21,7 @@ import torch
 from tl_helpers import keys, runtime, store
 from tl_helpers.data import Samples
 from tl_helpers.data.views import VIEWS, views_of
+from tl_helpers.frozen import Prefix
 from tl_helpers.models import Backbone
 from tl_helpers.models.backbone import join, pool_maps
 
@@ -66,21 +67,17 @@ class Line:
         backbone.check_depth(depth)
         if depth == 0:
             raise ValueError("At depth 0 nothing is frozen, so there is nothing to keep: train on the images.")
-        if any(stage.training for stage in list(backbone.stages.values())[:depth]):
-            raise RuntimeError("A stage below the freeze line is in training mode: freeze(model, depth) comes first.")
-        self.backbone, self.depth, self.samples = backbone, depth, samples
+        self.prefix, self.depth, self.samples = Prefix(backbone, depth), depth, samples
         self.computed = self.reused = 0
-        for stage in list(backbone.stages.values())[:depth]:
-            stage.to(runtime.current().device)
         what = "Activations at the freeze line are"
-        names = (store.sure_name(what, lambda: _line_names(backbone, samples)) or []) if keep else []
+        names = (store.sure_name(what, lambda: _line_names(self.prefix, samples)) or []) if keep else []
         self._images = _image_names(samples.inputs) if keep else np.zeros(len(samples), dtype=np.uint64)
         self._files: dict[int, _File] = {}
-        for line, name in enumerate(names[: depth + 1]):
-            shape, dtype = _shape_after(name, backbone, line, samples)
+        shapes = _shapes(names[-1], self.prefix, samples) if names else []
+        for line, (name, (shape, dtype)) in enumerate(zip(names, shapes, strict=True), start=1):
             size = int(np.prod(shape)) * dtype.itemsize
             tokens = len(shape) == 2  # as many as the sentence has: no equal slots, so such a line is not kept
-            if line and not tokens and size * len(samples) * views <= LINE_LIMIT_BYTES:
+            if not tokens and size * len(samples) * views <= LINE_LIMIT_BYTES:
                 self._files[line] = _File(folder() / name, shape, dtype, len(self._images) * views)
 
     @property
@@ -160,7 +157,7 @@ class Line:
                     break
         if x is None:
             x = views_of(self.samples.inputs[positions], torch.from_numpy(views))
-        return run_prefix(self.backbone, x, start, line)[:count].cpu()
+        return self.prefix.to_line(x, start, line)[:count].cpu()
 
 
 def _both(positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
@@ -168,27 +165,6 @@ def _both(positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None) -
     positions = torch.as_tensor(positions, dtype=torch.int64)
     views = torch.zeros_like(positions) if views is None else views.to(torch.int64)
     return positions.numpy(), views.numpy()
-
-
-def run_prefix(backbone: Backbone, x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-    """Stages `start` to `stop` of a frozen prefix (so in eval mode), without gradient, in the runtime's precision.
-
-    From uint8 pixels (N, C, H, W) for ``start=0``, else from activations after stage `start`, to float32 or bfloat16 of
-    the shape (N, C, H, W), or (N, dim) after the last stage.
-    """
-    here = runtime.current()
-    x = x.to(here.device)
-    x = backbone.prepare(x) if start == 0 else x
-    with torch.no_grad(), here.autocast():
-        for stage in list(backbone.stages.values())[start:stop]:
-            if stage.training:
-                raise RuntimeError(
-                    "A stage below the freeze line is in training mode: freeze(model, depth) comes first."
-                )
-            x = stage(x)
-        if stop == backbone.depth:
-            x = pool_maps(x.float())
-    return x
 
 
 def folder() -> Path:
@@ -202,18 +178,19 @@ def clear() -> None:
         path.unlink(missing_ok=True)
 
 
-def _line_names(backbone: Backbone, samples: Samples) -> list[str]:
-    """A name for each line: all that its activations depend on, except the image and the view."""
-    here = runtime.current()
+def _line_names(prefix: Prefix, samples: Samples) -> list[str]:
+    """A name for each line from the first on: all that its activations depend on, except the image and the view."""
+    here, backbone = runtime.current(), prefix.backbone
     table = samples.table or samples.fingerprint
-    code = keys.code_name(run_prefix, views_of, type(backbone))
+    code = keys.code_name(Prefix, views_of, type(backbone))
     name = keys.fingerprint(
         "line", code, backbone.preprocessing, here.precision, here.device.type, table,
         list(samples.inputs.shape[1:]), runtime.versions(),
     )  # fmt: skip
-    names = [name]
-    for stage in backbone.stages.values():
-        names.append(keys.fingerprint(names[-1], stage))
+    names = []
+    for stage, engine in zip(prefix.stages, prefix.engines, strict=True):
+        name = keys.fingerprint(name, stage, engine)
+        names.append(name)
     return names
 
 
@@ -224,14 +201,15 @@ def _image_names(pixels: torch.Tensor) -> np.ndarray:
     return np.frombuffer(digests, dtype="<u8")
 
 
-_SHAPES: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+_SHAPES: dict[str, list[tuple[tuple[int, ...], torch.dtype]]] = {}
 
 
-def _shape_after(name: str, backbone: Backbone, line: int, samples: Samples) -> tuple[tuple[int, ...], torch.dtype]:
-    """Shape and dtype of one image's activations at a line, looked up under the line's own name."""
+def _shapes(name: str, prefix: Prefix, samples: Samples) -> list[tuple[tuple[int, ...], torch.dtype]]:
+    """Shape and dtype of one image's activations at each line, looked up under the deepest line's name."""
     if name not in _SHAPES:
-        x = run_prefix(backbone, torch.zeros((1, *samples.inputs.shape[1:]), dtype=torch.uint8), 0, line)
-        _SHAPES[name] = (tuple(x.shape[1:]), x.dtype)
+        one = torch.zeros((1, *samples.inputs.shape[1:]), dtype=torch.uint8)
+        found = [prefix.to_line(one, 0, line) for line in range(1, len(prefix.stages) + 1)]
+        _SHAPES[name] = [(tuple(x.shape[1:]), x.dtype) for x in found]
     return _SHAPES[name]
 
 

@@ -9,6 +9,7 @@ import torch
 
 from tl_helpers import keys, runtime, store
 from tl_helpers.data import Samples
+from tl_helpers.frozen import Prefix
 from tl_helpers.models import Backbone
 from tl_helpers.models.backbone import pool_maps
 
@@ -40,37 +41,35 @@ def extract_stages(
         raise ValueError(f"{backbone.name} has no stage {', '.join(sorted(unknown))}: {names}.")
     if not len(samples):
         raise ValueError(f"{samples.name} has no samples to extract features from.")
-    key = store.sure_name("These features are", lambda: feature_key(backbone, samples, stages, pooling))
-    found = store.shared("features").compute(key, lambda: _run(backbone, samples, stages, pooling))
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        prefix = Prefix(backbone, max(backbone.stage_names.index(name) for name in stages) + 1)
+        key = store.sure_name("These features are", lambda: feature_key(prefix, samples, stages, pooling))
+        found = store.shared("features").compute(key, lambda: _run(prefix, samples, stages, pooling))
+    finally:
+        backbone.train(was_training)
     return {name: found[name].numpy() for name in stages}
 
 
-def feature_key(backbone: Backbone, samples: Samples, stages: Sequence[str], pooling: str) -> str:
-    """The cache key of features: weights, pixels, preprocessing, stages, pooling, precision and the code itself."""
-    here = runtime.current()
-    data, how = keys.fingerprint(samples.inputs), [list(stages), pooling, here.precision, here.device.type]
+def feature_key(prefix: Prefix, samples: Samples, stages: Sequence[str], pooling: str) -> str:
+    """The cache key of features: weights, pixels, preprocessing, stages, pooling, precision, engine and the code itself."""
+    here, backbone = runtime.current(), prefix.backbone
+    how = [list(stages), pooling, here.precision, here.device.type, list(prefix.engines)]
     return keys.fingerprint(
-        "features", runtime.versions(), backbone, backbone.preprocessing, data, *how, keys.code_name(_run)
-    )
+        "features", runtime.versions(), backbone, backbone.preprocessing, keys.fingerprint(samples.inputs), *how,
+        keys.code_name(_run),
+    )  # fmt: skip
 
 
-def _run(backbone: Backbone, samples: Samples, stages: Sequence[str], pooling: str) -> dict[str, torch.Tensor]:
-    here = runtime.current()
-    was_training = backbone.training
-    backbone.eval().to(here.device)
-    found: dict[str, list[torch.Tensor]] = {name: [] for name in stages}
-    last = stages[-1] if len(stages) == 1 else backbone.stage_names[-1]
-    order = backbone.batch_order(samples.inputs)
+def _run(prefix: Prefix, samples: Samples, stages: Sequence[str], pooling: str) -> dict[str, torch.Tensor]:
+    places = sorted(prefix.backbone.stage_names.index(name) + 1 for name in stages)
+    order = prefix.backbone.batch_order(samples.inputs)
+    parts = []
     starts = range(0, len(samples), BATCH)
-    with torch.inference_mode(), here.autocast():
-        for start in runtime.progress(starts, total=len(starts), what=f"features of {samples.name}"):
-            x = backbone.prepare(samples.inputs[order[start : start + BATCH]].to(here.device))
-            for name, stage in backbone.stages.items():
-                x = stage(x)
-                if name in found:
-                    found[name].append(pool_maps(x.float(), pooling).cpu())
-                if name == last:
-                    break
-    backbone.train(was_training)
+    for start in runtime.progress(starts, total=len(starts), what=f"features of {samples.name}"):
+        maps = prefix(samples.inputs[order[start : start + BATCH]], 0, places)
+        parts.append([pool_maps(maps[place].float(), pooling).cpu() for place in places])
     back = torch.argsort(order)
-    return {name: torch.cat(parts)[back] for name, parts in found.items()}
+    names = [prefix.backbone.stage_names[place - 1] for place in places]
+    return {name: torch.cat(vectors)[back] for name, vectors in zip(names, zip(*parts, strict=True), strict=True)}

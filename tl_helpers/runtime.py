@@ -13,7 +13,7 @@ import os
 import platform
 import random
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,9 @@ T = TypeVar("T")
 PRECISIONS = ("float32", "bfloat16")
 """What ``TL_PRECISION`` may say."""
 
+ENGINES = ("onnxruntime", "torch")
+"""What ``TL_ENGINE`` may say: what runs frozen stages on a CPU (see `tl_helpers.frozen`)."""
+
 _EXACT: ContextVar[bool] = ContextVar("exact", default=False)
 
 
@@ -66,6 +69,8 @@ class Runtime:
         Recompute runs even if they are stored.
     asked : torch.dtype
         The precision that was asked for: float32, or bfloat16 with ``TL_PRECISION=bfloat16``.
+    engine : str
+        What runs frozen stages on a CPU, if it is installed: ``onnxruntime``, or ``torch`` with ``TL_ENGINE=torch``.
     """
 
     device: torch.device
@@ -74,6 +79,7 @@ class Runtime:
     online: bool = False
     fresh: bool = False
     asked: torch.dtype = torch.float32
+    engine: str = "onnxruntime"
 
     @property
     def precision(self) -> torch.dtype:
@@ -106,7 +112,7 @@ def current() -> Runtime:
     """The runtime of this process, read once from the environment.
 
     ``TL_DEVICE`` (cpu, cuda, mps), ``TL_THREADS``, ``TL_CACHE``, ``TL_ONLINE=1``, ``TL_FRESH=1``, ``TL_PRECISION``
-    (float32, the default on every device and then without TF32, or bfloat16).
+    (float32, the default on every device and then without TF32, or bfloat16), ``TL_ENGINE`` (onnxruntime, torch).
 
     Raises
     ------
@@ -117,9 +123,8 @@ def current() -> Runtime:
     if not threads.isdigit() or int(threads) < 1:
         raise ValueError(f"TL_THREADS={threads!r}: use a whole number from 1 on, or unset it.")
     torch.set_num_threads(int(threads))
-    asked = os.environ.get("TL_PRECISION") or "float32"
-    if asked not in PRECISIONS:
-        raise ValueError(f"TL_PRECISION={asked!r}: use {' or '.join(PRECISIONS)}, or unset it.")
+    asked = _one_of("TL_PRECISION", PRECISIONS)
+    engine = _one_of("TL_ENGINE", ENGINES)
     torch.set_float32_matmul_precision("highest")  # float32 means float32: no TF32 in products ...
     torch.backends.cudnn.allow_tf32 = False  # ... nor in convolutions, where it is CUDA's default
     folder = os.environ.get("TL_CACHE") or platformdirs.user_cache_dir("tl_helpers", appauthor=False)
@@ -130,6 +135,7 @@ def current() -> Runtime:
         online=os.environ.get("TL_ONLINE", "0") == "1",
         fresh=os.environ.get("TL_FRESH", "0") == "1",
         asked=getattr(torch, asked),
+        engine=engine,
     )
 
 
@@ -316,6 +322,14 @@ def versions() -> dict[str, str]:
         *("pillow", "matplotlib"),
     )
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+
+
+def _one_of(variable: str, choices: Sequence[str]) -> str:
+    """What an environment variable says, the first choice by default; a ValueError for none of them."""
+    said = os.environ.get(variable) or choices[0]
+    if said not in choices:
+        raise ValueError(f"{variable}={said!r}: use {' or '.join(choices)}, or unset it.")
+    return said
 
 
 def _device(wanted: str | None) -> torch.device:

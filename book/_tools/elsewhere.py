@@ -56,7 +56,8 @@ class Machine:
 
 MACHINES = (
     Machine("avx2", {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
-    Machine("sse41", {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}),
+    Machine("sse41", {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "TL_ENGINE": "torch"}),
+    Machine("no-onnxruntime", {"TL_ENGINE": "torch"}),
     Machine("one-thread"),
     Machine("two-threads", threads=2),
     Machine("bfloat16", {"TL_PRECISION": "bfloat16"}),
@@ -141,8 +142,8 @@ async def run(path: Path, machine: Machine, slots: asyncio.Semaphore) -> Outcome
         "TL_THREADS": str(machine.threads),
         "OMP_NUM_THREADS": str(machine.threads),
     }
-    if "TL_PRECISION" not in machine.environment:
-        environment.pop("TL_PRECISION", None)
+    for name in {"TL_PRECISION", "TL_ENGINE"} - set(machine.environment):
+        environment.pop(name, None)
     async with _TURN:  # two that wait for two cores each must not hold one each
         for _ in range(machine.threads):
             await slots.acquire()

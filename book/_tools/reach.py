@@ -26,7 +26,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SETTINGS = ("TL_DEVICE", "TL_PRECISION", "TL_CLAIMS", "TL_ONLINE", "TL_SEED_BASE")
+SETTINGS = ("TL_DEVICE", "TL_PRECISION", "TL_ENGINE", "TL_CLAIMS", "TL_ONLINE", "TL_SEED_BASE")
 """Variables that change what a chapter computes, or whether a claim that fails stops it."""
 
 

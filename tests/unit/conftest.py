@@ -18,7 +18,7 @@ def plain_settings(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 
     for name, value in {"TL_CACHE": str(cache), "TL_THREADS": "1", "TL_DEVICE": "cpu", "TL_PROGRESS": "0"}.items():
         monkeypatch.setenv(name, value)
-    for name in ("TL_PRECISION", "TL_FRESH", "TL_ONLINE", "TL_SEED_BASE"):
+    for name in ("TL_PRECISION", "TL_ENGINE", "TL_FRESH", "TL_ONLINE", "TL_SEED_BASE"):
         monkeypatch.delenv(name, raising=False)
     runtime.current.cache_clear()
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tl_helpers import activations, freezing, runtime, store
-from tl_helpers.activations import Line, run_prefix
+from tl_helpers.activations import Line
+from tl_helpers.frozen import Prefix
 from tl_helpers.data.views import VIEWS, view, views_of
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe, Watcher, evaluate, fit
@@ -36,7 +37,7 @@ def test_a_line_holds_what_the_prefix_says(depth):
     line = Line(model.backbone, depth, DATA)
     positions, turns = torch.tensor([5, 0, 39, 5]), torch.tensor([0, 3, 7, 4])
     got = line(positions, turns)
-    want = run_prefix(model.backbone, views_of(DATA.inputs[positions], turns), 0, depth).float()
+    want = Prefix(model.backbone, depth).to_line(views_of(DATA.inputs[positions], turns), 0, depth).float()
     assert got.dtype == torch.float32
     torch.testing.assert_close(got, want, **EXACT)
     assert line.computed == 4
@@ -110,7 +111,7 @@ def test_other_weights_images_or_stages_have_other_lines():
         Line(frozen(1).backbone, 1, other_pixels).fill(torch.arange(4)),
     ]
     assert fills == [4, 0, 4]  # what is above the line does not matter
-    want = run_prefix(frozen(1).backbone, other_pixels.inputs[:4], 0, 1)
+    want = Prefix(frozen(1).backbone, 1).to_line(other_pixels.inputs[:4], 0, 1)
     torch.testing.assert_close(Line(frozen(1).backbone, 1, other_pixels)(torch.arange(4)), want, **EXACT)
 
 
@@ -183,7 +184,7 @@ def test_full_disk_costs_only_the_cache(monkeypatch):
     backbone = frozen(1).backbone
     with pytest.warns(store.StoreWarning, match="No space left"):
         got = Line(backbone, 1, DATA)(torch.arange(4))
-    torch.testing.assert_close(got, run_prefix(backbone, DATA.inputs[:4], 0, 1), **EXACT)
+    torch.testing.assert_close(got, Prefix(backbone, 1).to_line(DATA.inputs[:4], 0, 1), **EXACT)
 
 
 def test_what_is_damaged_is_computed_where_nothing_can_be_written_too(monkeypatch):
@@ -339,7 +340,7 @@ def test_any_order_any_repeats(wanted, known):
     positions, turns = map(torch.tensor, zip(*wanted, strict=True))
     before = line.computed
     got = line(positions, turns)
-    torch.testing.assert_close(got, run_prefix(backbone, views_of(DATA.inputs[positions], turns), 0, 1), **EXACT)
+    torch.testing.assert_close(got, Prefix(backbone, 1).to_line(views_of(DATA.inputs[positions], turns), 0, 1), **EXACT)
     assert line.computed - before == len(set(wanted) - set(known))
 
 

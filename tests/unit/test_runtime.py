@@ -44,6 +44,7 @@ def test_environment_is_read(monkeypatch, tmp_path):
         ("TL_DEVICE", "tpu", "use one of"),
         ("TL_DEVICE", "cuda:1", "CUDA_VISIBLE_DEVICES"),
         ("TL_PRECISION", "int8", "float32 or bfloat16"),
+        ("TL_ENGINE", "openvino", "onnxruntime or torch"),
     ],
 )
 def test_unusable_settings_are_explained(monkeypatch, name, value, says):

@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import nn
 
-from tl_helpers import runtime
+from tl_helpers import keys, runtime
 from tl_helpers.models.backbone import Backbone, Preprocessing
 from tl_helpers.models.text import minilm
 from tl_helpers.models.weights import WeightsError, checked_bytes
@@ -45,10 +45,15 @@ def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, 
         For hub weights while offline.
     """
     if name in PACKAGED:
-        return PACKAGED[name](pretrained, seed)
-    if name.startswith("timm/"):
-        return _timm_backbone(name.removeprefix("timm/"), pretrained, seed)
-    raise ValueError(f"Unknown backbone {name!r}: use {', '.join(PACKAGED)}, or timm/NAME for a model of timm.")
+        backbone = PACKAGED[name](pretrained, seed)
+    elif name.startswith("timm/"):
+        backbone = _timm_backbone(name.removeprefix("timm/"), pretrained, seed)
+    else:
+        raise ValueError(f"Unknown backbone {name!r}: use {', '.join(PACKAGED)}, or timm/NAME for a model of timm.")
+    if pretrained:
+        for stage in backbone.stages.values():
+            stage.as_loaded = keys.fingerprint(stage)  # so that `tl_helpers.frozen` sees whether it changed
+    return backbone
 
 
 def load_imagenet_classifier() -> nn.Module:
@@ -157,7 +162,7 @@ def _timm_backbone(name: str, pretrained: bool, seed: int) -> Backbone:
         raise ValueError(f"timm knows no model {name!r}; timm.list_models('*resnet*') lists names.")
     with runtime.RandomNumbers(seed):
         network = timm.create_model(name, pretrained=pretrained)
-    if hasattr(network, "conv_stem") and hasattr(network, "conv_head"):
+    if all(hasattr(network, name) for name in ("conv_stem", "conv_head", "bn2")):
         stages = _efficientnet_stages(network)
     elif hasattr(network, "layer4") and hasattr(network, "conv1"):
         stages = _resnet_stages(network)

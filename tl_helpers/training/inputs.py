@@ -10,9 +10,10 @@ import torch
 import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 
-from tl_helpers import activations, runtime
+from tl_helpers import runtime
 from tl_helpers.activations import Line
 from tl_helpers.data import Samples, Unlabelled, views
+from tl_helpers.frozen import Prefix
 from tl_helpers.models import Classifier
 from tl_helpers.training.method import Step
 from tl_helpers.training.processes import processes
@@ -60,6 +61,7 @@ class Batches:
         self.rank, self.processes = together.process_index, together.num_processes
         self.targets, self.weights = targets_of(train, recipe.labels), weights_of(train, recipe.weights)
         self._lines: dict[tuple[int, int, int], Line] = {}
+        self._prefixes: dict[int, Prefix] = {}
 
     def __len__(self) -> int:
         """Steps in an epoch."""
@@ -117,13 +119,15 @@ class Batches:
         """Where inputs come from: the freeze line, or images if nothing is frozen or each view is new."""
         if depth and self.recipe.augment != "crops":
             return self._line(samples, depth, views.VIEWS if self.recipe.augment == "flips" else 1)
+        if depth and depth not in self._prefixes:
+            self._prefixes[depth] = Prefix(self.model.backbone, depth)
 
         def from_images(positions: Tensor, turns: Tensor) -> Tensor:
             pixels = samples.inputs[positions]
             pixels = crops_of(pixels, turns) if self.recipe.augment == "crops" else views.views_of(pixels, turns)
             if depth == 0:
                 return self.model.backbone.prepare(pixels.to(runtime.current().device))
-            return activations.run_prefix(self.model.backbone, pixels, 0, depth).float()
+            return self._prefixes[depth].to_line(pixels, 0, depth).float()
 
         return from_images
 
