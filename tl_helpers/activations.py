@@ -23,7 +23,7 @@ from tl_helpers.data import Samples
 from tl_helpers.data.views import VIEWS, views_of
 from tl_helpers.frozen import Prefix
 from tl_helpers.models import Backbone
-from tl_helpers.models.backbone import join, pool_maps
+from tl_helpers.models.backbone import join
 
 BATCH = 16
 """Images that go through the prefix together. Always as many (padded), so that an activation has the same bits however it

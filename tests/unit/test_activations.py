@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tl_helpers import activations, freezing, runtime, store
 from tl_helpers.activations import Line
-from tl_helpers.frozen import Prefix
 from tl_helpers.data.views import VIEWS, view, views_of
+from tl_helpers.frozen import Prefix
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe, Watcher, evaluate, fit
 
