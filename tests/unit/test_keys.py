@@ -402,7 +402,7 @@ def reached(*roots: object) -> set[str]:
 
 def test_keys_of_the_package_reach_what_their_numbers_depend_on():
     """The names that hand-kept lists had forgotten, and no furniture."""
-    line = reached(activations.run_prefix, activations.views_of, Backbone)
+    line = reached(activations.Prefix, activations.views_of, Backbone)
     assert {"tl_helpers.models.backbone.Backbone.prepare", "tl_helpers.data.views.view"} <= line
     assert "tl_helpers.models.backbone.pool_maps" in line
     run = reached(training.fitting._train, training.fitting.Trained, training.fitting.Batches, Backbone)

@@ -14,6 +14,7 @@ from torch import nn
 
 from tests.unit.small import meddling, stripes
 from tl_helpers import features, runtime
+from tl_helpers.frozen import Prefix
 from tl_helpers.models import load_backbone
 
 
@@ -190,10 +191,10 @@ def test_exact_leaves_other_threads_alone(bfloat16):
 
 
 def test_what_is_computed_in_another_precision_has_another_name(bfloat16):
-    samples, backbone = stripes(8), load_backbone("digit_cnn", pretrained=False)
-    names = [features.feature_key(backbone, samples, backbone.stage_names, "avg")]
+    prefix = Prefix(load_backbone("digit_cnn", pretrained=False).eval(), 3)
+    names = [features.feature_key(prefix, stripes(8), ["conv3"], "avg")]
     with runtime.exact():
-        names.append(features.feature_key(backbone, samples, backbone.stage_names, "avg"))
+        names.append(features.feature_key(prefix, stripes(8), ["conv3"], "avg"))
     assert names[0] != names[1]
 
 
