@@ -83,22 +83,9 @@ class Runtime:
         """
         return torch.float32 if _EXACT.get() else self.asked
 
-    @contextlib.contextmanager
-    def autocast(self) -> Iterator[None]:
+    def autocast(self) -> torch.autocast:
         """Run a block in `precision`."""
-        asked = self.precision is torch.bfloat16
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=asked):
-            yield
-
-    def describe(self) -> dict[str, str]:
-        """A row for tables: device, threads, cache folder, versions."""
-        return {
-            "device": str(self.device),
-            "threads": str(self.threads),
-            "cache": self.cache_dir.name,
-            "hubs": "online" if self.online else "offline",
-            **versions(),
-        }
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is torch.bfloat16)
 
 
 @functools.lru_cache(maxsize=1)
@@ -177,10 +164,8 @@ def seed_everything(seed: int) -> None:
     ValueError
         If the seed is not in [0, 2**32).
     """
-    if not 0 <= int(seed) < 2**32:
-        raise ValueError(f"seed={seed}: use a whole number from 0 to 2**32 - 1.")
+    np.random.seed(seed)  # first: it checks the range
     random.seed(seed)
-    np.random.seed(seed)
     torch.manual_seed(seed)
     deterministic()
 
