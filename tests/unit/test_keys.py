@@ -396,7 +396,7 @@ def reached(*roots: object) -> set[str]:
     for root in roots:
         walk.visit(root)
     return {
-        f"{thing.__module__}.{thing.__qualname__}" for thing in walk.seen.values() if keys.is_ours(thing.__module__)
+        f"{thing.__module__}.{thing.__qualname__}" for _, thing in walk.seen.values() if keys.is_ours(thing.__module__)
     }
 
 
