@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from tl_helpers import keys, runtime, store
 from tl_helpers.data import Samples
@@ -66,13 +67,10 @@ class Line:
         backbone.check_depth(depth)
         if depth == 0:
             raise ValueError("At depth 0 nothing is frozen, so there is nothing to keep: train on the images.")
-        prefix = list(backbone.stages.values())[:depth]
-        if any(stage.training for stage in prefix):
-            raise RuntimeError("A stage below the freeze line is in training mode: freeze(model, depth) comes first.")
+        for stage in _frozen(backbone, 0, depth):
+            stage.to(runtime.current().device)
         self.backbone, self.depth, self.samples = backbone, depth, samples
         self.computed = self.reused = 0
-        for stage in prefix:
-            stage.to(runtime.current().device)
         what = "Activations at the freeze line are"
         names = (store.sure_name(what, lambda: _line_names(backbone, samples)) or []) if keep else []
         self._images = _image_names(samples.inputs) if keep else np.zeros(len(samples), dtype=np.uint64)
@@ -96,11 +94,11 @@ class Line:
         (N, T, D + 1) before the pooling.
         """
         self.fill(positions, views)
-        positions, views = _both(positions, views)
+        positions, views, slots, images = self._places(positions, views)
         if not self.kept:
             parts = _batches(np.arange(len(positions)))
             return join([self._batch(positions[part], views[part]) for part in parts]).float()
-        slots, images, file = self._slots(positions, views), self._images[positions], self._files[self.depth]
+        file = self._files[self.depth]
         found, sound = file.read(slots, images)
         missing = np.flatnonzero(~sound)  # damaged, or not to be kept: the disk is full
         for part in _batches(missing):
@@ -114,10 +112,10 @@ class Line:
 
         Where the line is not kept this does nothing, as there is no place to fill.
         """
-        if not self.kept or self._files[self.depth].broken:
+        file = self._files.get(self.depth)
+        if file is None or file.broken:
             return 0
-        positions, views = _both(positions, views)
-        slots, images, file = self._slots(positions, views), self._images[positions], self._files[self.depth]
+        positions, views, slots, images = self._places(positions, views)
         missing = np.flatnonzero(~file.has(slots, images))
         missing = missing[np.unique(slots[missing], return_index=True)[1]]
         for part in _batches(missing):
@@ -126,17 +124,20 @@ class Line:
         self.reused += len(positions) - len(missing)
         return len(missing)
 
-    def _slots(self, positions: np.ndarray, views: np.ndarray) -> np.ndarray:
+    def _places(self, positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None) -> tuple[np.ndarray, ...]:
+        """Positions and views as int64 arrays (0 where none are given), their slots, and the names of the images."""
+        positions = np.asarray(positions, dtype=np.int64)
+        views = np.zeros_like(positions) if views is None else np.asarray(views, dtype=np.int64)
         rows = self.samples.rows if self.samples.table else np.arange(len(self.samples))
-        return np.asarray(rows)[positions] * VIEWS + views
+        return positions, views, np.asarray(rows)[positions] * VIEWS + views, self._images[positions]
 
     @torch.no_grad()
     def _batch(self, positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """At most `BATCH` activations, from the nearest shallower line that holds all of them, or from the pixels."""
         count = len(positions)
         padding = np.zeros(BATCH - count, dtype=np.int64)
-        positions, views = (np.concatenate([part, part[padding]]) for part in (positions, views))
-        slots, images = self._slots(positions, views), self._images[positions]
+        padded = (np.concatenate([part, part[padding]]) for part in (positions, views))
+        positions, views, slots, images = self._places(*padded)
         for start in [line for line in reversed(self._files) if line < self.depth]:
             x, sound = self._files[start].read(slots, images)
             if sound.all():
@@ -150,11 +151,11 @@ def _batches(numbers: np.ndarray) -> list[np.ndarray]:
     return [numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH)]
 
 
-def _both(positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and views as int64 arrays; views are 0 where none are given."""
-    positions = torch.as_tensor(positions, dtype=torch.int64)
-    views = torch.zeros_like(positions) if views is None else views.to(torch.int64)
-    return positions.numpy(), views.numpy()
+def _frozen(backbone: Backbone, start: int, stop: int) -> list[nn.Module]:
+    stages = list(backbone.stages.values())[start:stop]
+    if any(stage.training for stage in stages):
+        raise RuntimeError("A stage below the freeze line is in training mode: freeze(model, depth) comes first.")
+    return stages
 
 
 def run_prefix(backbone: Backbone, x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
@@ -167,11 +168,7 @@ def run_prefix(backbone: Backbone, x: torch.Tensor, start: int, stop: int) -> to
     x = x.to(here.device)
     x = backbone.prepare(x) if start == 0 else x
     with torch.no_grad(), here.autocast():
-        for stage in list(backbone.stages.values())[start:stop]:
-            if stage.training:
-                raise RuntimeError(
-                    "A stage below the freeze line is in training mode: freeze(model, depth) comes first."
-                )
+        for stage in _frozen(backbone, start, stop):
             x = stage(x)
         if stop == backbone.depth:
             x = pool_maps(x.float())
@@ -226,7 +223,10 @@ class _File:
         self.stored = (*shape[1:], shape[0]) if len(shape) == 3 else shape  # channels last, as the stages use them
         self.size = int(np.prod(shape)) * dtype.itemsize
         self.broken = False
-        self.entries = self._read_index()
+        try:
+            self.entries = np.fromfile(self.index, dtype=_ENTRY)[: self.data.stat().st_size // self.size]
+        except OSError:
+            self.entries = np.zeros(0, dtype=_ENTRY)
         self.checked = np.zeros(len(self.entries), dtype=bool)
         self.map: np.ndarray | None = None
         with contextlib.suppress(OSError):
@@ -300,14 +300,6 @@ class _File:
         if more > 0:
             self.entries = np.concatenate([self.entries, np.zeros(more, dtype=_ENTRY)])
             self.checked = np.concatenate([self.checked, np.zeros(more, dtype=bool)])
-
-    def _read_index(self) -> np.ndarray:
-        try:
-            raw = self.index.read_bytes()
-            there = self.data.stat().st_size // self.size
-        except OSError:
-            raw, there = b"", 0
-        return np.frombuffer(raw[: len(raw) // _ENTRY.itemsize * _ENTRY.itemsize], dtype=_ENTRY)[:there].copy()
 
 
 def _opened(path: Path) -> io.RawIOBase:

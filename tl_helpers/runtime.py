@@ -304,16 +304,15 @@ def versions() -> dict[str, str]:
 
 
 def _device(wanted: str | None) -> torch.device:
-    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if wanted is None:
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if have[name]))
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    usable = [name for name, there in have.items() if there]
+    wanted = usable[0] if wanted is None else wanted
     if wanted not in have:
         raise ValueError(
             f"TL_DEVICE={wanted!r}: use one of {', '.join(have)}, or unset it (CUDA_VISIBLE_DEVICES chooses among GPUs)."
         )
-    if not have[wanted]:
-        usable = ", ".join(name for name, usable in have.items() if usable)
-        raise ValueError(f"TL_DEVICE={wanted!r}: torch sees no such device here; usable: {usable}.")
+    if wanted not in usable:
+        raise ValueError(f"TL_DEVICE={wanted!r}: torch sees no such device here; usable: {', '.join(usable)}.")
     return torch.device(wanted)
 
 
