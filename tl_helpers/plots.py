@@ -68,10 +68,7 @@ def use_style() -> None:
     mpl.rcParams.update(
         {
             "figure.figsize": (WIDTH, 4.0),
-            "figure.dpi": 100,
             "figure.constrained_layout.use": True,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
             "font.size": 10.5,
             "axes.titlesize": 11.5,
             "axes.titleweight": "bold",
@@ -326,26 +323,24 @@ def bars(
     need(frame, value, series)
     need_percent(frame[value], "%", value)
     table = aggregate(frame, [series], value, interval)
-    palette = colours(table[series])
+    rows, names, palette = range(len(table)), table[series].astype(str), colours(table[series])
     ax = _new_axes(ax, height=1.5 + 0.5 * len(table) + (0.5 if references else 0))
-    for row, (name, mean, spread, n) in enumerate(table[[series, "mean", "spread", "n"]].itertuples(index=False)):
-        colour = palette[str(name)]
-        if low <= 0:
-            ax.barh(row, mean, height=0.62, color=colour, alpha=0.85)
-        else:
-            ax.plot(mean, row, "o", markersize=9, color=colour)
-        runs = frame.loc[frame[series] == name, value]
+    if low <= 0:
+        ax.barh(rows, table["mean"], height=0.62, color=names.map(palette), alpha=0.85)
+    else:
+        ax.scatter(table["mean"], rows, s=81, color=names.map(palette))
+    ends = table["mean"] + table["spread"].fillna(0)
+    for row, (mean, spread, n) in enumerate(table[["mean", "spread", "n"]].itertuples(index=False)):
+        runs = frame.loc[frame[series] == table[series][row], value]
         ax.plot(runs, np.full(len(runs), row), "o", markersize=3, color="#222222", alpha=0.4)
-        known = np.isfinite(spread)
-        if known:
-            ax.errorbar(mean, row, xerr=spread, color="#222222", capsize=4, linewidth=1.4)
-        end = max(mean + (spread if known else 0), runs.max())
-        ax.annotate(mean_text(mean, spread, n, count=False), (end, row), xytext=(7, 0), textcoords="offset points",
-                    va="center", fontsize=10, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
-    ax.set_yticks(range(len(table)), [str(s) for s in table[series]])
+        text, end = mean_text(mean, spread, n, count=False), max(ends[row], runs.max())
+        ax.annotate(text, (end, row), xytext=(7, 0), textcoords="offset points", va="center", fontsize=10,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
+    ax.errorbar(table["mean"], rows, xerr=table["spread"], fmt="none", color="#222222", capsize=4, linewidth=1.4)
+    ax.set_yticks(rows, names)
     ax.set_ylim(len(table) - 0.4, -0.6)  # first row on top
     ax.grid(visible=False, axis="y")
-    high = max([frame[value].max(), *(references or {}).values(), (table["mean"] + table["spread"].fillna(0)).max()])
+    high = max([frame[value].max(), *(references or {}).values(), ends.max()])
     ax.set_xlim(low, high + 0.16 * (high - low))  # room for the numbers behind the bars
     _reference_lines(ax, references, vertical=True)
     ax.set_xlabel(f"{words(value, '%')}; error bar: {interval_name(interval)}, dots: single runs")
