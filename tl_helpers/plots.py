@@ -88,10 +88,8 @@ def use_style() -> None:
             "svg.hashsalt": "transfer-learning-book",  # same figure, same bytes
         }
     )
-    try:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:  # a plain script: no notebook backend to tell
-        return
+    from matplotlib_inline.backend_inline import set_matplotlib_formats  # here: it looks for a running notebook
+
     set_matplotlib_formats("svg")
 
 
@@ -197,7 +195,7 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _new_axes(ax: Axes | None, height: float = 4.0) -> Axes:
+def _new_axes(ax: Axes | None = None, height: float = 4.0) -> Axes:
     return ax if ax is not None else plt.subplots(figsize=(WIDTH, height), layout="constrained")[1]
 
 
