@@ -157,6 +157,7 @@ def names_of(space: types.SimpleNamespace) -> dict[str, str]:
         ("width = 3", "width = 4", "Method"),
         ("        return x\n", "        return -x\n", "Method"),
         ('"m" +', '"n" +', "Method"),
+        ("    @property\n", "", "Method"),
         ("power=2", "power=3", "inner"),
         ("build(5)", "build(6)", "inner"),
         ("{1, 2, 3}", "{1, 2, 4}", "inner"),
@@ -336,6 +337,22 @@ def test_a_network_in_a_global_counts_with_its_weights_and_what_has_no_name_is_r
     assert code_name(space.g) != before
     with pytest.raises(Unnameable):  # its settings are not to be seen from outside
         code_name(load(WRAPPED.replace("torch.nn.Linear(2, 2)", "functools.cmp_to_key(max)(1)")).g)
+
+
+def test_functions_of_one_name_are_told_apart(load):
+    text = """
+def make(factor):
+    def inner(x):
+        return factor * x
+    return inner
+
+one, two = make(1), make(2)
+steps = [one, two, one]
+
+def f(x):
+    return [step(x) for step in steps]
+"""
+    assert code_name(load(text).f) != code_name(load(text.replace("two, one]", "two, two]")).f)
 
 
 KINDS = """
