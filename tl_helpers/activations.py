@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import os
-import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +78,7 @@ class Line:
             size = int(np.prod(shape)) * dtype.itemsize
             tokens = len(shape) == 2  # as many as the sentence has: no equal slots, so such a line is not kept
             if not tokens and size * len(samples) * views <= LINE_LIMIT_BYTES:
-                self._files[line] = _File(folder() / name, shape, dtype, len(self._images) * views)
+                self._files[line] = _File(folder() / name, shape, dtype)
 
     @property
     def kept(self) -> bool:
@@ -92,90 +92,66 @@ class Line:
         (N, T, D + 1) before the pooling.
         """
         self.fill(positions, views)
-        return self._read(self.depth, *_both(positions, views)).float()
+        positions, views, slots, images = self._places(positions, views)
+        if not self.kept:
+            parts = _batches(np.arange(len(positions)))
+            return join([self._batch(positions[part], views[part]) for part in parts]).float()
+        file = self._files[self.depth]
+        found, sound = file.read(slots, images)
+        missing = np.flatnonzero(~sound)  # damaged, or not to be kept: the disk is full
+        for part in _batches(missing):
+            made = self._batch(positions[part], views[part])
+            file.write(slots[part], images[part], made)
+            found[torch.from_numpy(part)] = made
+        return found.float()
 
     def fill(self, positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None = None) -> int:
         """Make sure that these activations are on the disk; returns how many had to be computed.
 
         Where the line is not kept this does nothing, as there is no place to fill.
         """
-        if not self.kept:
+        file = self._files.get(self.depth)
+        if file is None or file.broken:
             return 0
-        positions, views = _both(positions, views)
-        slots, file = self._slots(positions, views), self._files[self.depth]
-        missing = np.flatnonzero(~file.has(slots, self._images[positions]))
+        positions, views, slots, images = self._places(positions, views)
+        missing = np.flatnonzero(~file.has(slots, images))
         missing = missing[np.unique(slots[missing], return_index=True)[1]]
-        for start in range(0, len(missing), BATCH):
-            part = missing[start : start + BATCH]
-            found = self._compute(self.depth, positions[part], views[part])
-            file.write(slots[part], self._images[positions[part]], found)
+        for part in _batches(missing):
+            file.write(slots[part], images[part], self._batch(positions[part], views[part]))
         self.computed += len(missing)
         self.reused += len(positions) - len(missing)
         return len(missing)
 
-    def _slots(self, positions: np.ndarray, views: np.ndarray) -> np.ndarray:
+    def _places(self, positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None) -> tuple[np.ndarray, ...]:
+        """Positions and views as int64 arrays (0 where none are given), their slots, and the names of the images."""
+        positions = np.asarray(positions, dtype=np.int64)
+        views = np.zeros_like(positions) if views is None else np.asarray(views, dtype=np.int64)
         rows = self.samples.rows if self.samples.table else np.arange(len(self.samples))
-        return np.asarray(rows)[positions] * VIEWS + views
-
-    def _read(self, line: int, positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
-        """Stored activations where there are any, computed ones elsewhere."""
-        file = self._files.get(line)
-        slots = self._slots(positions, views)
-        have = file.has(slots, self._images[positions]) if file else np.zeros(len(slots), dtype=bool)
-        if have.any():
-            stored, sound = file.read(slots[have])
-            if have.all() and sound.all():
-                return stored
-            have[have] = sound  # some may be damaged: compute those again
-        missing = np.flatnonzero(~have)
-        parts = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
-        made = join([self._compute(line, positions[part], views[part]) for part in parts])
-        if file:
-            file.write(slots[missing], self._images[positions[missing]], made)
-        if len(missing) == len(slots):
-            return made
-        whole = torch.empty((len(slots), *made.shape[1:]), dtype=made.dtype)
-        whole = whole.contiguous(memory_format=torch.channels_last) if whole.ndim == 4 else whole
-        whole[torch.from_numpy(missing)] = made
-        whole[torch.from_numpy(have)] = stored[torch.from_numpy(sound)]
-        return whole
+        return positions, views, np.asarray(rows)[positions] * VIEWS + views, self._images[positions]
 
     @torch.no_grad()
-    def _compute(self, line: int, positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
+    def _batch(self, positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """At most `BATCH` activations, from the nearest shallower line that holds all of them, or from the pixels."""
         count = len(positions)
         padding = np.zeros(BATCH - count, dtype=np.int64)
-        positions, views = (np.concatenate([part, part[padding]]) for part in (positions, views))
-        slots = self._slots(positions, views)
-        start, x = 0, None
-        for shallower in sorted((number for number in self._files if number < line), reverse=True):
-            file = self._files[shallower]
-            if file.has(slots, self._images[positions]).all():
-                stored, sound = file.read(slots)
-                if sound.all():
-                    start, x = shallower, stored
-                    break
-        if x is None:
-            x = views_of(self.samples.inputs[positions], torch.from_numpy(views))
-        return self.prefix.to_line(x, start, line)[:count].cpu()
+        padded = (np.concatenate([part, part[padding]]) for part in (positions, views))
+        positions, views, slots, images = self._places(*padded)
+        for start in [line for line in reversed(self._files) if line < self.depth]:
+            x, sound = self._files[start].read(slots, images)
+            if sound.all():
+                break
+        else:
+            start, x = 0, views_of(self.samples.inputs[positions], torch.from_numpy(views))
+        return self.prefix.to_line(x, start, self.depth)[:count].cpu()
 
 
-def _both(positions: Sequence[int] | torch.Tensor, views: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and views as int64 arrays; views are 0 where none are given."""
-    positions = torch.as_tensor(positions, dtype=torch.int64)
-    views = torch.zeros_like(positions) if views is None else views.to(torch.int64)
-    return positions.numpy(), views.numpy()
+def _batches(numbers: np.ndarray) -> list[np.ndarray]:
+    return [numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH)]
 
 
 def folder() -> Path:
     """Where the lines are kept."""
     return runtime.current().cache_dir / "activations"
-
-
-def clear() -> None:
-    """Forget all lines (their space on the disk is free afterwards)."""
-    for path in folder().glob("*.*"):
-        path.unlink(missing_ok=True)
 
 
 def _line_names(prefix: Prefix, samples: Samples) -> list[str]:
@@ -187,11 +163,8 @@ def _line_names(prefix: Prefix, samples: Samples) -> list[str]:
         "line", code, backbone.preprocessing, here.precision, here.device.type, table,
         list(samples.inputs.shape[1:]), runtime.versions(),
     )  # fmt: skip
-    names = []
-    for stage, engine in zip(prefix.stages, prefix.engines, strict=True):
-        name = keys.fingerprint(name, stage, engine)
-        names.append(name)
-    return names
+    stages = zip(prefix.stages, prefix.engines, strict=True)
+    return list(itertools.accumulate(stages, keys.fingerprint, initial=name))[1:]
 
 
 def _image_names(pixels: torch.Tensor) -> np.ndarray:
@@ -207,8 +180,12 @@ _SHAPES: dict[str, list[tuple[tuple[int, ...], torch.dtype]]] = {}
 def _shapes(name: str, prefix: Prefix, samples: Samples) -> list[tuple[tuple[int, ...], torch.dtype]]:
     """Shape and dtype of one image's activations at each line, looked up under the deepest line's name."""
     if name not in _SHAPES:
-        one = torch.zeros((1, *samples.inputs.shape[1:]), dtype=torch.uint8)
-        found = [prefix.to_line(one, 0, line) for line in range(1, len(prefix.stages) + 1)]
+        here, found = runtime.current(), []
+        x = prefix.backbone.prepare(torch.zeros((1, *samples.inputs.shape[1:]), dtype=torch.uint8, device=here.device))
+        with torch.no_grad(), here.autocast():
+            for stop, stage in enumerate(prefix.stages, start=1):
+                x = stage(x)
+                found.append(prefix.pool(x, stop))
         _SHAPES[name] = [(tuple(x.shape[1:]), x.dtype) for x in found]
     return _SHAPES[name]
 
@@ -220,13 +197,16 @@ class _File:
     slot is either sound or computed again. Two processes may fill one file; they write the same bytes.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: torch.dtype, slots: int) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         self.data, self.index = path.with_suffix(".act"), path.with_suffix(".idx")
-        self.shape, self.dtype = shape, dtype
+        self.dtype = dtype
         self.stored = (*shape[1:], shape[0]) if len(shape) == 3 else shape  # channels last, as the stages use them
         self.size = int(np.prod(shape)) * dtype.itemsize
         self.broken = False
-        self.entries = self._read_index(slots)
+        try:
+            self.entries = np.fromfile(self.index, dtype=_ENTRY)[: self.data.stat().st_size // self.size]
+        except OSError:
+            self.entries = np.zeros(0, dtype=_ENTRY)
         self.checked = np.zeros(len(self.entries), dtype=bool)
         self.map: np.ndarray | None = None
         with contextlib.suppress(OSError):
@@ -238,41 +218,38 @@ class _File:
         found = self.entries[slots]
         return (found["filled"] == 1) & (found["image"] == images)
 
-    def read(self, slots: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-        """Activations of filled slots, and which of them are sound; the first reading of a slot checks its bytes."""
-        end = (int(slots.max()) + 1) * self.size
+    def read(self, slots: np.ndarray, images: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+        """Activations, and for which of the slots: those that hold these images, sound when they are first read."""
+        there = self.has(slots, images)
+        end = (int(slots[there].max(initial=-1)) + 1) * self.size
         if self.map is None or len(self.map) < end:
             try:
                 self.map = np.memmap(self.data, dtype=np.uint8, mode="r")
                 self.checked[:] = False  # the file may be another one by now: evicted, and begun anew
             except (OSError, ValueError):
                 self.map = np.zeros(0, dtype=np.uint8)
-        sound = np.ones(len(slots), dtype=bool)
+        sound = np.zeros(len(slots), dtype=bool)
         raw = np.empty((len(slots), self.size), dtype=np.uint8)
-        for number, slot in enumerate(slots):
+        for number in np.flatnonzero(there):
+            slot = slots[number]
             piece = self.map[slot * self.size : (slot + 1) * self.size]
-            if len(piece) < self.size:
-                sound[number] = False
-                continue
-            raw[number] = piece
-            if not self.checked[slot]:
-                sound[number] = zlib.crc32(raw[number].data) == self.entries[slot]["check"]
-                self.checked[slot] = sound[number]
-        if not sound.all():
-            warnings.warn(
-                f"{int((~sound).sum())} activation(s) in {self.data.name} are damaged; computing them again.",
-                store.StoreWarning,
-                2,
-            )
-            self.entries["filled"][slots[~sound]] = 0
+            if len(piece) == self.size:
+                raw[number] = piece
+                if not self.checked[slot]:
+                    self.checked[slot] = zlib.crc32(raw[number].data) == self.entries[slot]["check"]
+                sound[number] = self.checked[slot]
+        damaged = there & ~sound
+        if damaged.any():
+            store.warn(f"{damaged.sum()} activation(s) in {self.data.name} are damaged; computing them again.")
+            self.entries["filled"][slots[damaged]] = 0
         flat = torch.from_numpy(raw).view(self.dtype).view(len(slots), *self.stored)
-        return (flat.permute(0, 3, 1, 2) if len(self.shape) == 3 else flat), sound
+        return (flat.permute(0, 3, 1, 2) if len(self.stored) == 3 else flat), sound
 
     def write(self, slots: np.ndarray, images: np.ndarray, activations: torch.Tensor) -> None:
         """Keep activations (N, ...). On a full disk: a warning once, and they are simply not kept."""
-        self._grow(slots)
         if self.broken:
             return
+        self._grow(slots)
         x = activations.to(self.dtype)
         x = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
         raw = x.contiguous().view(len(slots), -1).view(torch.uint8).numpy()
@@ -288,15 +265,15 @@ class _File:
                     _put(index, int(slot) * _ENTRY.itemsize, entry.tobytes())
         except OSError as error:
             self.broken = True
-            warnings.warn(
+            store.warn(
                 f"Activations at the freeze line are not kept ({error}). Training goes on without them; free some space "
-                "or set TL_CACHE to a folder on another disk.",
-                store.StoreWarning,
-                2,
+                "or set TL_CACHE to a folder on another disk."
             )
             return
         self.entries[slots], self.checked[slots] = entries, True
-        _evict(keep=self.data)
+        for line in store.least_used(self.data.parent.glob("*.act"), LIMIT_BYTES, keep=self.data):
+            store.forget(line.with_suffix(".idx"))  # first: without it, what is left of a line is empty
+            store.forget(line)
 
     def _grow(self, slots: np.ndarray) -> None:
         more = int(slots.max(initial=-1)) + 1 - len(self.entries)
@@ -304,20 +281,10 @@ class _File:
             self.entries = np.concatenate([self.entries, np.zeros(more, dtype=_ENTRY)])
             self.checked = np.concatenate([self.checked, np.zeros(more, dtype=bool)])
 
-    def _read_index(self, slots: int) -> np.ndarray:
-        try:
-            raw = self.index.read_bytes()
-            there = self.data.stat().st_size // self.size
-        except OSError:
-            raw, there = b"", 0
-        found = np.frombuffer(raw[: len(raw) // _ENTRY.itemsize * _ENTRY.itemsize], dtype=_ENTRY)[:there]
-        return np.concatenate([found, np.zeros(max(0, slots - len(found)), dtype=_ENTRY)])
-
 
 def _opened(path: Path) -> io.RawIOBase:
     """A file to write into at any place, unbuffered; made where there is none."""
-    with contextlib.suppress(FileExistsError):
-        path.open("xb").close()
+    path.touch()
     return path.open("r+b", buffering=0)
 
 
@@ -325,20 +292,3 @@ def _put(file: io.RawIOBase, offset: int, raw: bytes) -> None:
     file.seek(offset)
     if file.write(raw) != len(raw):
         raise OSError("the disk took only a part of it")
-
-
-def _evict(keep: Path) -> None:
-    lines = []
-    for data in keep.parent.glob("*.act"):
-        with contextlib.suppress(OSError):  # another process evicted it just now
-            status = data.stat()
-            lines.append((status.st_mtime, getattr(status, "st_blocks", 0) * 512 or status.st_size, data))
-    total = sum(size for _, size, _ in lines)
-    for _, size, data in sorted(lines):
-        if total <= LIMIT_BYTES:
-            return
-        if data != keep:
-            with contextlib.suppress(OSError):  # Windows keeps a file that another process reads
-                data.with_suffix(".idx").unlink(missing_ok=True)
-                data.unlink(missing_ok=True)
-                total -= size

@@ -99,7 +99,10 @@ class Prefix:
 
     def to_line(self, x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """What reaches the freeze line at depth `stop`: as calling the prefix; pooled, (N, dim), after the last stage."""
-        x = self(x, start, [stop])[stop]
+        return self.pool(self(x, start, [stop])[stop], stop)
+
+    def pool(self, x: torch.Tensor, stop: int) -> torch.Tensor:
+        """Activations after stage `stop` as they are; pooled after the last."""
         return pool_maps(x.float()) if stop == self.backbone.depth else x
 
     def _check(self) -> None:

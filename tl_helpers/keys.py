@@ -22,9 +22,9 @@ import site
 import sys
 import sysconfig
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -131,7 +131,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
-        self.seen: dict[int, object] = {}  # the object too, so that no other one gets its number
+        self.seen: dict[int, tuple[int, object]] = {}  # the object too, so that no other one gets its id
 
     def say(self, *words: object) -> None:
         for word in words:
@@ -139,88 +139,61 @@ class _Walk:
 
     def visit(self, thing: object) -> None:
         """A root, or what a global name stands for."""
-        while hasattr(thing, "__wrapped__") and not _is_wrapper_of_ours(thing):
+        while hasattr(thing, "__wrapped__") and not _is_wrapper_of_ours(thing):  # static and class methods too
+            self.say(type(thing).__name__)
             thing = thing.__wrapped__
-        if isinstance(thing, (types.FunctionType, type, types.ModuleType)):
-            if id(thing) in self.seen:
-                return self.say("again", getattr(thing, "__qualname__", thing.__name__))
-            self.seen[id(thing)] = thing
-        if isinstance(thing, types.FunctionType):
-            self.function(thing)
-        elif isinstance(thing, type):
-            self.kind(thing)
-        elif isinstance(thing, types.ModuleType):
-            self.module(thing)
-        elif isinstance(thing, types.MethodType):
-            self.visit(thing.__func__)
-            self.visit(thing.__self__)
-        elif isinstance(thing, (staticmethod, classmethod)):
-            self.visit(thing.__func__)
-        elif isinstance(thing, property):
-            for part in (thing.fget, thing.fset):
-                if part is not None:
-                    self.visit(part)
-        elif isinstance(thing, functools.cached_property):
-            self.visit(thing.func)
-        elif isinstance(thing, functools.partial):
-            self.visit(thing.func)
-            self.visit([*thing.args, thing.keywords])
-        elif isinstance(thing, Mapping):
-            self.say("mapping", len(thing))
-            for name, value in thing.items():
-                self.visit(name)
-                self.visit(value)
-        elif isinstance(thing, (list, tuple)):
-            self.say("sequence", len(thing))
-            for value in thing:
-                self.visit(value)
+        parts = _parts(thing)
+        if parts is not None:
+            self.say(type(thing).__name__, len(parts))
+            for part in parts:
+                self.visit(part)
+        elif id(thing) in self.seen:
+            self.say("again", self.seen[id(thing)][0])
+        elif isinstance(thing, (types.FunctionType, type, types.ModuleType)):
+            self.seen[id(thing)] = len(self.seen), thing
+            home = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
+            self.say("code", home, getattr(thing, "__qualname__", ""))
+            if is_ours(home):
+                self.follow(thing)
         elif isinstance(thing, (types.BuiltinFunctionType, np.ufunc)) or _is_foreign_callable(thing):
             self.say("library", getattr(thing, "__module__", ""), getattr(thing, "__qualname__", repr(type(thing))))
         else:
             self.say("value", fingerprint(thing))
 
+    def follow(self, thing: types.FunctionType | type | types.ModuleType) -> None:
+        if isinstance(thing, types.FunctionType):
+            self.function(thing)
+        elif isinstance(thing, type):
+            self.kind(thing)
+        else:
+            for name, value in sorted(vars(thing).items()):
+                here = getattr(value, "__module__", None) == thing.__name__
+                if here and isinstance(value, (types.FunctionType, type)):
+                    self.say("member", name)
+                    self.visit(value)
+
     def function(self, function: types.FunctionType) -> None:
-        self.say("function", function.__module__, function.__qualname__)
-        if not is_ours(function.__module__):
-            return
         self.code(function.__code__, function.__globals__)
-        for value in (function.__defaults__, function.__kwdefaults__):
-            self.visit(value or ())
+        self.visit([function.__defaults__ or (), function.__kwdefaults__ or ()])
         for cell in function.__closure__ or ():
             try:
                 content = cell.cell_contents
-            except ValueError:  # not filled yet: a function that calls itself
+            except ValueError:  # not filled yet
                 continue
-            if content is not function:
-                self.visit(content)
+            self.visit(content)
 
     def kind(self, kind: type) -> None:
-        self.say("class", kind.__module__, kind.__qualname__)
-        if not is_ours(kind.__module__):
-            return
-        for base in kind.__bases__:
-            self.visit(base)
+        self.visit(kind.__bases__)
         if dataclasses.is_dataclass(kind):
             for field in dataclasses.fields(kind):
                 self.say("field", field.name)
-                if field.default is not dataclasses.MISSING:
-                    self.visit(field.default)
-                if field.default_factory is not dataclasses.MISSING:
-                    self.visit(field.default_factory)
+                for default in (field.default, field.default_factory):
+                    if default is not dataclasses.MISSING:
+                        self.visit(default)
         for name, value in sorted(vars(kind).items()):
             if not _is_bookkeeping(name, value):
                 self.say("member", name)
                 self.attempt(value, kind.__module__)
-
-    def module(self, module: types.ModuleType) -> None:
-        self.say("module", module.__name__)
-        if not is_ours(module.__name__):
-            return
-        for name, value in sorted(vars(module).items()):
-            here = getattr(value, "__module__", None) == module.__name__
-            if here and isinstance(value, (types.FunctionType, type)):
-                self.say("member", name)
-                self.visit(value)
 
     def code(self, code: types.CodeType, names: dict[str, Any]) -> None:
         """Instructions, constants without the docstring, and what the global names stand for now."""
@@ -240,6 +213,21 @@ class _Walk:
             if str(home).partition(".")[0] != _PACKAGE:
                 raise
             self.say("a", type(value).__qualname__)
+
+
+def _parts(thing: object) -> Sequence[object] | None:
+    """What makes up a container, and what else has no code of its own; None for all other things."""
+    if isinstance(thing, types.MethodType):
+        return [thing.__func__, thing.__self__]
+    if isinstance(thing, property):
+        return [thing.fget, thing.fset]
+    if isinstance(thing, functools.cached_property):
+        return [thing.func]
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, thing.keywords]
+    if isinstance(thing, Mapping):
+        return [part for item in thing.items() for part in item]
+    return thing if isinstance(thing, (list, tuple)) else None
 
 
 def _is_bookkeeping(name: str, value: object) -> bool:
@@ -279,28 +267,14 @@ def _constant(constant: object) -> str:
     return f"{type(constant).__name__} {constant!r}"
 
 
-@dataclasses.dataclass(frozen=True)
-class _Read:
-    """What a code object says by itself, which never changes: read once.
-
-    Attributes
-    ----------
-    code : types.CodeType
-    said : bytes
-        Instructions and constants.
-    inner : tuple of types.CodeType
-        Functions, lambdas and comprehensions inside.
-    chains : tuple of tuple of str
-        Global names, each with the attributes that follow: ``("views", "view")`` for ``views.view``.
-    imports : tuple of (str, str)
-        Module and name of each ``from module import name`` inside; ``import module`` has no name and counts whole.
-    """
+class _Read(NamedTuple):
+    """What a code object says by itself, which never changes: read once."""
 
     code: types.CodeType
-    said: bytes
-    inner: tuple[types.CodeType, ...]
-    chains: tuple[tuple[str, ...], ...]
-    imports: tuple[tuple[str, str], ...]
+    said: bytes  # instructions and constants
+    inner: list[types.CodeType]  # functions, lambdas and comprehensions inside
+    chains: list[tuple[str, ...]]  # global names, each with the attributes that follow: ("views", "view")
+    imports: list[tuple[str, str]]  # module and name of `from module import name`; `import module` counts whole
 
     def values(self, names: dict[str, Any]) -> list[tuple[str, object]]:
         """What the names stand for now; of `module.part`, the part.
@@ -351,7 +325,7 @@ def _read(code: types.CodeType) -> _Read:
             elif one.opname == "IMPORT_NAME":
                 parts = itertools.takewhile(lambda next: next.opname == "IMPORT_FROM", following)
                 imports += [(one.argval, part.argval) for part in parts] or [(one.argval, "")]
-        _READ[id(code)] = _Read(code, raw, tuple(inner), tuple(dict.fromkeys(chains)), tuple(imports))
+        _READ[id(code)] = _Read(code, raw, inner, list(dict.fromkeys(chains)), imports)
     return _READ[id(code)]
 
 
@@ -373,9 +347,7 @@ def _feed(digest: hashlib._Hash, part: object) -> None:
         digest.update(np.ascontiguousarray(part).tobytes())
     elif isinstance(part, torch.nn.Module):
         digest.update(repr(part).encode())
-        for kind in sorted({type(module) for module in part.modules()}, key=lambda kind: kind.__qualname__):
-            if is_ours(kind.__module__):
-                digest.update(code_name(kind).encode())
+        digest.update(code_name(*dict.fromkeys(map(type, part.modules()))).encode())
         for name, module in part.named_modules():
             for attribute, value in sorted(vars(module).items()):
                 if isinstance(value, types.FunctionType) and is_ours(value.__module__):
@@ -390,8 +362,7 @@ def _feed(digest: hashlib._Hash, part: object) -> None:
         digest.update(part.fingerprint.encode())
     elif dataclasses.is_dataclass(part) and not isinstance(part, type):
         _feed(digest, {field.name: getattr(part, field.name) for field in dataclasses.fields(part)})
-        if is_ours(type(part).__module__):
-            digest.update(code_name(type(part)).encode())
+        digest.update(code_name(type(part)).encode())
     elif isinstance(part, Mapping):
         digest.update(b"{")
         for name in sorted(part):
@@ -415,12 +386,10 @@ def _feed(digest: hashlib._Hash, part: object) -> None:
         _feed(digest, [type(part).__qualname__, part.name])
     elif part is None or isinstance(part, (str, int, float, bool)):
         digest.update(json.dumps(part).encode() + b";")
-    elif isinstance(part, (complex, bytes, range, slice, PurePath, re.Pattern)):
+    elif isinstance(part, (complex, bytes, range, slice, PurePath, re.Pattern, torch.dtype, torch.device, np.dtype)):
         digest.update(f"{type(part).__name__} {part!r};".encode())
     elif isinstance(part, (np.integer, np.floating, np.bool_)):
         _feed(digest, part.item())
-    elif isinstance(part, (torch.dtype, torch.device, np.dtype)):
-        digest.update(str(part).encode() + b";")
     else:
         raise Unnameable(
             f"Cannot fingerprint a {type(part).__name__}: pass arrays, tensors, modules, frames, text or numbers."

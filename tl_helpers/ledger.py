@@ -5,7 +5,6 @@ Also `Run`, the record that `training.fit` returns. Every chapter reads its resu
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import math
@@ -62,10 +61,6 @@ class Run:
     measured: list[dict[str, float]] = field(default_factory=list)
     reused: bool = False
 
-    def as_dict(self) -> dict:
-        """A JSON-able record."""
-        return dataclasses.asdict(self)
-
     def seconds_to(self, value: float, metric: str = "validation_accuracy") -> float:
         """Training seconds until a metric first reached a value; infinite if it never did."""
         return next((epoch["seconds"] for epoch in self.history if epoch.get(metric, -math.inf) >= value), math.inf)
@@ -82,12 +77,12 @@ class Ledger:
 
         On a full or read-only disk the record is lost with a warning, the work goes on.
         """
-        record = {"kind": kind, "time": _now(), **fields}
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        record = {"kind": kind, "time": now, **fields}
         line = json.dumps(record, default=store.plain) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as file:
-                file.seek(0, os.SEEK_END)
                 if file.tell():
                     file.seek(-1, os.SEEK_END)
                     if file.read(1) != b"\n":  # a killed process left half a line: close it, so that ours is whole
@@ -154,7 +149,3 @@ SESSION = [Session()]
 def default() -> Ledger:
     """The ledger in the runtime's cache folder."""
     return Ledger(runtime.current().cache_dir / "ledger.jsonl")
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -6,6 +6,7 @@ Used by every chapter; `widgets` takes its colours and its aggregation from here
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from scipy import stats
 from sklearn.metrics import confusion_matrix
 
@@ -67,10 +68,7 @@ def use_style() -> None:
     mpl.rcParams.update(
         {
             "figure.figsize": (WIDTH, 4.0),
-            "figure.dpi": 100,
             "figure.constrained_layout.use": True,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
             "font.size": 10.5,
             "axes.titlesize": 11.5,
             "axes.titleweight": "bold",
@@ -90,10 +88,8 @@ def use_style() -> None:
             "svg.hashsalt": "transfer-learning-book",  # same figure, same bytes
         }
     )
-    try:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:  # a plain script: no notebook backend to tell
-        return
+    from matplotlib_inline.backend_inline import set_matplotlib_formats  # here: it looks for a running notebook
+
     set_matplotlib_formats("svg")
 
 
@@ -199,7 +195,7 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _new_axes(ax: Axes | None, height: float = 4.0) -> Axes:
+def _new_axes(ax: Axes | None = None, height: float = 4.0) -> Axes:
     return ax if ax is not None else plt.subplots(figsize=(WIDTH, height), layout="constrained")[1]
 
 
@@ -238,16 +234,15 @@ def learning_curves(
     """
     need(frame, x, y, series)
     need_percent(frame[y], unit, y)
-    ax = _new_axes(ax)
-    for name, rows, colour, marker in _each_series(frame, y, series):
-        table = aggregate(rows, [x], y).sort_values(x)
-        ax.plot(rows[x], rows[y], linestyle="", marker=marker, markersize=3.5, color=colour, alpha=0.35)
-        ax.plot(table[x], table["mean"], marker=marker, color=colour, label=name)
-        spread = table["spread"].fillna(0.0)
-        ax.fill_between(table[x], table["mean"] - spread, table["mean"] + spread, color=colour, alpha=0.15, linewidth=0)
-    _x_ticks(ax, np.sort(frame[x].unique()), log_x)
+    title = title or f"{_sentence(words(y, ''))} over {words(x, '')}"
+    ax = _draw_lines(_new_axes(ax), frame, frame[x], y, series, "band", title, references)
     ax.set(xlabel=x_label or words(x, ""), ylabel=y_label or words(y, unit))
-    _finish_lines(ax, title or f"{_sentence(words(y, ''))} over {words(x, '')}", "band", series, references)
+    values = np.sort(frame[x].unique())
+    if log_x and np.all(values > 0):
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+    if len(values) <= 10:  # where the runs are: readers look up "at 100 labels", not at 10^2
+        ax.set_xticks(values, [number(v) for v in values])
     return ax
 
 
@@ -260,56 +255,52 @@ def stage_curve(
     unit: str = "%",
     references: Mapping[str, float] | None = None,
     title: str | None = None,
-    ax: Axes | None = None,
 ) -> Axes:
     """`y` for each stage of a backbone, stages in the order of the frame (input first), spread as error bars."""
     need(frame, x, y, series)
     need_percent(frame[y], unit, y)
     stages = list(dict.fromkeys(frame[x]))
-    at = {stage: k for k, stage in enumerate(stages)}
-    ax = _new_axes(ax)
-    for name, rows, colour, marker in _each_series(frame, y, series):
-        table = aggregate(rows, [x], y)
-        table = table.assign(at=table[x].map(at)).sort_values("at")
-        ax.plot(rows[x].map(at), rows[y], linestyle="", marker=marker, markersize=3.5, color=colour, alpha=0.35)
-        spread = table["spread"].fillna(0)
-        ax.errorbar(table["at"], table["mean"], yerr=spread, marker=marker, color=colour, capsize=3, label=name)
+    title = title or f"{_sentence(words(y, ''))} by {words(x, '')}"
+    ax = _draw_lines(_new_axes(), frame, frame[x].map(stages.index), y, series, "error bar", title, references)
+    ax.set(xlabel=f"{words(x, '')} (input on the left)", ylabel=words(y, unit))
     ax.set_xticks(range(len(stages)), [number(s) for s in stages])
     if max(len(str(s)) for s in stages) > 6 and len(stages) > 6:
         ax.tick_params(axis="x", rotation=30)
-    ax.set(xlabel=f"{words(x, '')} (input on the left)", ylabel=words(y, unit))
-    _finish_lines(ax, title or f"{_sentence(words(y, ''))} by {words(x, '')}", "error bar", series, references)
     return ax
 
 
-def _each_series(frame: pd.DataFrame, y: str, series: str | None) -> list[tuple[str, pd.DataFrame, str, str]]:
-    """Name, rows, colour and marker of each series; all rows are one where there is no column for it."""
-    groups = [(y, frame)] if series is None else list(frame.groupby(series, sort=False, observed=True))
+def _draw_lines(
+    ax: Axes,
+    frame: pd.DataFrame,
+    at: pd.Series,
+    y: str,
+    series: str | None,
+    spread_as: str,
+    title: str,
+    references: Mapping[str, float] | None,
+) -> Axes:
+    """Each series' runs, their mean and spread at the places `at`; a legend, and under the title what is what."""
+    frame = frame.assign(at=at, value=frame[y], series=y if series is None else frame[series])
+    groups = list(frame.groupby("series", sort=False, observed=True))
     palette = colours(name for name, _ in groups)
-    return [(str(name), rows, palette[str(name)], MARKERS[k % len(MARKERS)]) for k, (name, rows) in enumerate(groups)]
-
-
-def _x_ticks(ax: Axes, values: np.ndarray, log_x: bool) -> None:
-    """Ticks where the runs are: readers look up "at 100 labels", not at 10^2."""
-    if log_x and np.all(values > 0):
-        ax.set_xscale("log")
-        ax.xaxis.set_minor_locator(NullLocator())
-    if len(values) <= 10:
-        ax.xaxis.set_major_locator(FixedLocator(list(values)))
-        ax.set_xticks(values, [number(v) for v in values])
-
-
-def _finish_lines(
-    ax: Axes, title: str, spread: str, series: str | None, references: Mapping[str, float] | None
-) -> None:
-    """References, a legend, and under the title in small letters what lines, bands and dots are."""
+    for (name, rows), marker in zip(groups, itertools.cycle(MARKERS)):
+        style = {"color": palette[str(name)], "marker": marker}
+        ax.plot(rows["at"], rows["value"], linestyle="", markersize=3.5, alpha=0.35, **style)
+        table = aggregate(rows, ["at"], "value").sort_values("at")
+        where, mean, spread = table["at"], table["mean"], table["spread"].fillna(0.0)
+        if spread_as == "band":
+            ax.plot(where, mean, label=str(name), **style)
+            ax.fill_between(where, mean - spread, mean + spread, color=style["color"], alpha=0.15, linewidth=0)
+        else:
+            ax.errorbar(where, mean, yerr=spread, capsize=3, label=str(name), **style)
     _reference_lines(ax, references, vertical=False)
     if series is not None:
         ax.legend(loc="best")
     ax.set_title(title, pad=22)
-    note = f"line: mean, {spread}: {interval_name('sd')}, dots: single runs"
+    note = f"line: mean, {spread_as}: {interval_name('sd')}, dots: single runs"
     ax.annotate(note, (0, 1), xycoords="axes fraction", xytext=(0, 7), textcoords="offset points",
                 va="bottom", fontsize=9, color="#555555", annotation_clip=False)  # fmt: skip
+    return ax
 
 
 def bars(
@@ -330,26 +321,24 @@ def bars(
     need(frame, value, series)
     need_percent(frame[value], "%", value)
     table = aggregate(frame, [series], value, interval)
-    palette = colours(table[series])
+    rows, names, palette = range(len(table)), table[series].astype(str), colours(table[series])
     ax = _new_axes(ax, height=1.5 + 0.5 * len(table) + (0.5 if references else 0))
-    for row, (name, mean, spread, n) in enumerate(table[[series, "mean", "spread", "n"]].itertuples(index=False)):
-        colour = palette[str(name)]
-        if low <= 0:
-            ax.barh(row, mean, height=0.62, color=colour, alpha=0.85)
-        else:
-            ax.plot(mean, row, "o", markersize=9, color=colour)
-        runs = frame.loc[frame[series] == name, value]
+    if low <= 0:
+        ax.barh(rows, table["mean"], height=0.62, color=names.map(palette), alpha=0.85)
+    else:
+        ax.scatter(table["mean"], rows, s=81, color=names.map(palette))
+    ends = table["mean"] + table["spread"].fillna(0)
+    for row, (mean, spread, n) in enumerate(table[["mean", "spread", "n"]].itertuples(index=False)):
+        runs = frame.loc[frame[series] == table[series][row], value]
         ax.plot(runs, np.full(len(runs), row), "o", markersize=3, color="#222222", alpha=0.4)
-        known = np.isfinite(spread)
-        if known:
-            ax.errorbar(mean, row, xerr=spread, color="#222222", capsize=4, linewidth=1.4)
-        end = max(mean + (spread if known else 0), runs.max())
-        ax.annotate(mean_text(mean, spread, n, count=False), (end, row), xytext=(7, 0), textcoords="offset points",
-                    va="center", fontsize=10, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
-    ax.set_yticks(range(len(table)), [str(s) for s in table[series]])
+        text, end = mean_text(mean, spread, n, count=False), max(ends[row], runs.max())
+        ax.annotate(text, (end, row), xytext=(7, 0), textcoords="offset points", va="center", fontsize=10,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
+    ax.errorbar(table["mean"], rows, xerr=table["spread"], fmt="none", color="#222222", capsize=4, linewidth=1.4)
+    ax.set_yticks(rows, names)
     ax.set_ylim(len(table) - 0.4, -0.6)  # first row on top
     ax.grid(visible=False, axis="y")
-    high = max([frame[value].max(), *(references or {}).values(), (table["mean"] + table["spread"].fillna(0)).max()])
+    high = max([frame[value].max(), *(references or {}).values(), ends.max()])
     ax.set_xlim(low, high + 0.16 * (high - low))  # room for the numbers behind the bars
     _reference_lines(ax, references, vertical=True)
     ax.set_xlabel(f"{words(value, '%')}; error bar: {interval_name(interval)}, dots: single runs")
@@ -358,32 +347,26 @@ def bars(
     return ax
 
 
-def history(runs: Any, *, title: str | None = None) -> np.ndarray:
-    """Loss and accuracy per epoch, training (dashed) against validation (solid).
+def history(run: Any, *, title: str | None = None) -> np.ndarray:
+    """Loss and accuracy per epoch of a `tl_helpers.ledger.Run`, training (dashed) against validation (solid).
 
-    Takes one `tl_helpers.ledger.Run` or a list of them; returns an array of Axes, one per metric that any of them recorded.
+    Returns an array of Axes, one for each of the two that the run recorded.
     """
-    runs = [runs] if hasattr(runs, "history") else list(runs)
-    frames = {_run_name(run, len(runs)): pd.DataFrame(run.history) for run in runs}
-    if all(frame.empty for frame in frames.values()):
+    frame = pd.DataFrame(run.history)
+    if frame.empty:
         raise ValueError("there are no epoch records: train at least one epoch first")
-    keys = sorted({key for frame in frames.values() for key in frame})
-    found = [m for m in ("loss", "accuracy") if {f"train_{m}", f"validation_{m}"} & set(keys)]
+    found = [m for m in ("loss", "accuracy") if {f"train_{m}", f"validation_{m}"} & set(frame)]
     if not found:
-        raise ValueError(f"no epoch record holds loss or accuracy: the records have {', '.join(keys)}")
+        raise ValueError(f"no epoch record holds loss or accuracy: the records have {', '.join(sorted(frame))}")
     _, axes = plt.subplots(1, len(found), figsize=(WIDTH, 3.3), layout="constrained", squeeze=False)
-    palette = colours(frames)
+    style = {"marker": "o", "markersize": 3.5, "color": colours([run.name])[run.name]}
     for ax, metric in zip(axes[0], found, strict=True):
         unit = unit_of(metric)
-        for name, frame in frames.items():
-            for part, line in (("train", "--"), ("validation", "-")):
-                if (key := f"{part}_{metric}") in frame:
-                    curve = frame[np.isfinite(frame[key].astype(float))]
-                    need_percent(curve[key], unit, metric)
-                    label = f"{name}, {part}" if len(frames) > 1 else part
-                    ax.plot(
-                        curve["epoch"], curve[key], line, marker="o", markersize=3.5, color=palette[name], label=label
-                    )
+        for part, line in (("train", "--"), ("validation", "-")):
+            if (key := f"{part}_{metric}") in frame:
+                curve = frame[np.isfinite(frame[key].astype(float))]
+                need_percent(curve[key], unit, metric)
+                ax.plot(curve["epoch"], curve[key], line, label=part, **style)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="epoch", ylabel=words(metric, unit))
         ax.set_title(f"{_sentence(words(metric, ''))} per epoch")
@@ -391,10 +374,6 @@ def history(runs: Any, *, title: str | None = None) -> np.ndarray:
     if title:
         axes[0, 0].figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return axes[0]
-
-
-def _run_name(run: Any, count: int) -> str:
-    return f"{run.name}, seed {run.seed}" if count > 1 else run.name
 
 
 # ---- predictions -----------------------------------------------------------------------------------------------------
@@ -472,24 +451,21 @@ def reliability(labels: Any, probabilities: Any) -> Axes:
         probabilities = np.stack([1 - probabilities, probabilities], axis=1)
     if probabilities.min() < 0 or probabilities.max() > 1:
         raise ValueError("probabilities lie outside 0..1: pass softmax outputs, not logits")
-    bins, confidence = 15, probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(index, minlength=bins)
-    used = count > 0
-    mean_confidence = np.bincount(index, confidence, bins)[used] / count[used]
-    accuracy = np.bincount(index, right, bins)[used] / count[used]
-    error = float(np.sum(count[used] / len(labels) * np.abs(accuracy - mean_confidence)))
+    highest = probabilities.max(axis=1)
+    samples = pd.DataFrame({"confidence": highest, "accuracy": probabilities.argmax(axis=1) == labels})
+    bins = (100.0 * samples).groupby(np.ceil(15 * highest))
+    confidence, accuracy = bins.mean().to_numpy().T
+    count = bins.size().to_numpy()
+    error = np.sum(count / len(labels) * np.abs(accuracy - confidence))
     ax = plt.subplots(figsize=(5.2, 4.4), layout="constrained")[1]
     dashes = {"color": "#555555", "linestyle": (0, (4, 3)), "linewidth": 1.1}
     ax.plot([0, 100], [0, 100], label="perfectly calibrated", **dashes)
-    ax.vlines(100 * mean_confidence, 100 * mean_confidence, 100 * accuracy, color=OKABE_ITO["vermillion"], alpha=0.5)
-    sizes = 25 + 250 * count[used] / count.max()
-    ax.scatter(100 * mean_confidence, 100 * accuracy, s=sizes, color=OKABE_ITO["blue"], zorder=3,
+    ax.vlines(confidence, confidence, accuracy, color=OKABE_ITO["vermillion"], alpha=0.5)
+    ax.scatter(confidence, accuracy, s=25 + 250 * count / count.max(), color=OKABE_ITO["blue"], zorder=3,
                label="samples of similar confidence (area: how many)")  # fmt: skip
-    low = max(0.0, 100 * min(mean_confidence.min(), accuracy.min()) - 8)
+    low = max(0.0, min(confidence.min(), accuracy.min()) - 8)
     ax.set(xlim=(low, 102), ylim=(low, 102), xlabel="confidence (%)", ylabel="accuracy (%)")
-    ax.set_title(f"Reliability: expected calibration error {100 * error:.1f} points")
+    ax.set_title(f"Reliability: expected calibration error {error:.1f} points")
     ax.legend(loc="lower right", fontsize=9, markerscale=0.5)
     return ax
 
@@ -497,7 +473,7 @@ def reliability(labels: Any, probabilities: Any) -> Axes:
 # ---- pictures --------------------------------------------------------------------------------------------------------
 
 
-def image_grid(pixels: Any, titles: Sequence[str] | None = None, *, columns: int = 8, title: str = "") -> np.ndarray:
+def image_grid(pixels: Any, titles: Sequence[str] | None = None, *, columns: int = 8) -> np.ndarray:
     """Pictures in a grid. `pixels`: (N, C, H, W) uint8 (or floats in 0..1), C = 1 (grey) or 3 (colour)."""
     pixels = _array(pixels)
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or len(pixels) == 0:
@@ -508,7 +484,7 @@ def image_grid(pixels: Any, titles: Sequence[str] | None = None, *, columns: int
         raise ValueError(f"{len(pixels)} pictures but {len(titles)} titles")
     top = 255 if pixels.dtype == np.uint8 else 1
     pictures = [p[0] if len(p) == 1 else p.transpose(1, 2, 0) for p in pixels]
-    return _tiles(pictures, titles, columns, title, cmap="gray", vmin=0, vmax=top)
+    return _tiles(pictures, titles, columns, cmap="gray", vmin=0, vmax=top)
 
 
 def feature_maps(activations: Any, *, most: int = 16, title: str = "") -> np.ndarray:
@@ -518,7 +494,7 @@ def feature_maps(activations: Any, *, most: int = 16, title: str = "") -> np.nda
         raise ValueError(f"expected the activations of one picture, shape (C, H, W), got {maps.shape}")
     order = np.argsort(-maps.std(axis=(1, 2)), kind="stable")[:most]
     title = title or f"The {len(order)} most varied of {len(maps)} feature maps"
-    return _tiles([maps[k] for k in order], [f"channel {k}" for k in order], 8, title, cmap="cividis")
+    return _tiles([maps[k] for k in order], [f"channel {k}" for k in order], 8, title=title, cmap="cividis")
 
 
 def filters(weights: Any, *, columns: int = 8) -> np.ndarray:
@@ -530,7 +506,8 @@ def filters(weights: Any, *, columns: int = 8) -> np.ndarray:
     reach = np.maximum(np.abs(weights).max(axis=(1, 2, 3), keepdims=True), 1e-12)
     shown = 0.5 + 0.5 * weights / reach
     pictures = [w.transpose(1, 2, 0) if w.shape[0] == 3 else w.mean(axis=0) for w in shown]
-    return _tiles(pictures, None, columns, "Filters of the first convolution", cmap="gray", vmin=0, vmax=1)
+    title = "Filters of the first convolution"
+    return _tiles(pictures, None, columns, title=title, cmap="gray", vmin=0, vmax=1)
 
 
 def _array(values: Any) -> np.ndarray:
@@ -538,7 +515,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _tiles(
-    pictures: list[np.ndarray], titles: Sequence[str] | None, columns: int, title: str, **show: Any
+    pictures: list[np.ndarray], titles: Sequence[str] | None, columns: int, *, title: str = "", **show: Any
 ) -> np.ndarray:
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
@@ -591,13 +568,7 @@ def result_table(
         raise ValueError(f"two of the metrics {', '.join(map(repr, metrics))} have the same name in words: pass one")
     columns = {}
     for metric, header in zip(metrics, headers, strict=True):
-        unit = unit_of(metric)
-        need_percent(frame[metric], unit, metric)
-        table = aggregate(frame, by, metric)
-        columns[header] = [
-            mean_text(m, s, int(n)) for m, s, n in table[["mean", "spread", "n"]].itertuples(index=False)
-        ]
-        keys = table[by]
-    names = [words(name, "") for name in by]
-    index = pd.MultiIndex.from_frame(keys, names=names) if len(by) > 1 else pd.Index(keys[by[0]], name=names[0])
-    return pd.DataFrame(columns, index=index)
+        need_percent(frame[metric], unit_of(metric), metric)
+        table = aggregate(frame, by, metric).set_index(by)
+        columns[header] = [mean_text(mean, spread, int(n)) for mean, spread, n in table.itertuples(index=False)]
+    return pd.DataFrame(columns, index=table.index.set_names([words(name, "") for name in by]))

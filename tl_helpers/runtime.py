@@ -89,22 +89,9 @@ class Runtime:
         """
         return torch.float32 if _EXACT.get() else self.asked
 
-    @contextlib.contextmanager
-    def autocast(self) -> Iterator[None]:
+    def autocast(self) -> torch.autocast:
         """Run a block in `precision`."""
-        asked = self.precision is torch.bfloat16
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=asked):
-            yield
-
-    def describe(self) -> dict[str, str]:
-        """A row for tables: device, threads, cache folder, versions."""
-        return {
-            "device": str(self.device),
-            "threads": str(self.threads),
-            "cache": self.cache_dir.name,
-            "hubs": "online" if self.online else "offline",
-            **versions(),
-        }
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is torch.bfloat16)
 
 
 @functools.lru_cache(maxsize=1)
@@ -183,10 +170,8 @@ def seed_everything(seed: int) -> None:
     ValueError
         If the seed is not in [0, 2**32).
     """
-    if not 0 <= int(seed) < 2**32:
-        raise ValueError(f"seed={seed}: use a whole number from 0 to 2**32 - 1.")
+    np.random.seed(seed)  # first: it checks the range
     random.seed(seed)
-    np.random.seed(seed)
     torch.manual_seed(seed)
     deterministic()
 
@@ -333,16 +318,15 @@ def _one_of(variable: str, choices: Sequence[str]) -> str:
 
 
 def _device(wanted: str | None) -> torch.device:
-    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if wanted is None:
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if have[name]))
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    usable = [name for name, there in have.items() if there]
+    wanted = usable[0] if wanted is None else wanted
     if wanted not in have:
         raise ValueError(
             f"TL_DEVICE={wanted!r}: use one of {', '.join(have)}, or unset it (CUDA_VISIBLE_DEVICES chooses among GPUs)."
         )
-    if not have[wanted]:
-        usable = ", ".join(name for name, usable in have.items() if usable)
-        raise ValueError(f"TL_DEVICE={wanted!r}: torch sees no such device here; usable: {usable}.")
+    if wanted not in usable:
+        raise ValueError(f"TL_DEVICE={wanted!r}: torch sees no such device here; usable: {', '.join(usable)}.")
     return torch.device(wanted)
 
 

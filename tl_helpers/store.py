@@ -15,7 +15,7 @@ import os
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -70,15 +70,13 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            warnings.warn(
-                f"Entry {path.name} of the store cannot be read ({error}); computing it again.", StoreWarning, 2
-            )
+            warn(f"Entry {path.name} of the store cannot be read ({error}); computing it again.")
             return None
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
             whole = False
         if not whole:
-            warnings.warn(f"Entry {path.name} of the store is damaged; computing it again.", StoreWarning, 2)
-            _forget(path)
+            warn(f"Entry {path.name} of the store is damaged; computing it again.")
+            forget(path)
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # recently used
@@ -112,69 +110,74 @@ class Store:
                 os.fsync(file.fileno())
             beside.replace(path)
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:  # no place, or no such format
-            _forget(beside)
-            warnings.warn(
+            forget(beside)
+            warn(
                 f"Not kept in the store ({error}). The result is still used; free some space or set TL_CACHE to a "
-                "folder on another disk to keep the next one.",
-                StoreWarning,
-                2,
+                "folder on another disk to keep the next one."
             )
             return False
         self._evict(keep=path)
         return True
 
-    def recall(self, key: str) -> Entry | None:
-        """`get`, counted: what a chapter reused. With None, the caller computes and calls `put`."""
-        entry = self.get(key)
-        TALLY[self.folder.name, "computed" if entry is None else "reused"] += 1
-        return entry
-
     def compute(self, key: str | None, make: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """The tensors under `key`, made and stored by `make()` where they are absent; without a key, made."""
-        if key is None:
-            TALLY[self.folder.name, "computed"] += 1
-            return dict(make())
-        entry = self.recall(key)
+        entry = None if key is None else self.get(key)
+        TALLY[self.folder.name, "computed" if entry is None else "reused"] += 1
         if entry is not None:
             return entry.tensors
         tensors = dict(make())
-        self.put(key, tensors)
+        if key is not None:
+            self.put(key, tensors)
         return tensors
 
     def drop(self, key: str) -> None:
         """Forget one entry."""
-        _forget(self._path(key))
-
-    def size(self) -> int:
-        """Bytes in use."""
-        return sum(size for _, size, _ in self._entries())
+        forget(self._path(key))
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{SUFFIX}"
 
-    def _entries(self) -> list[tuple[float, int, Path]]:
-        found = []
-        for path in self.folder.glob(f"*{SUFFIX}"):
-            with contextlib.suppress(OSError):  # another process evicted it just now
-                status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
-        return sorted(found)
-
     def _evict(self, keep: Path) -> None:
         for path in self.folder.glob("*.tlc"):  # the format of earlier versions
-            _forget(path)
+            forget(path)
         for path in self.folder.glob("*.tmp"):  # left by killed processes
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < keep.stat().st_mtime - 3600:
                     path.unlink()
-        entries = self._entries()
-        total = sum(size for _, size, _ in entries)
-        for _, size, path in entries:
-            if total <= self.limit_bytes:
-                return
-            if path != keep:
-                _forget(path)
-                total -= size
+        for path in least_used(self.folder.glob(f"*{SUFFIX}"), self.limit_bytes, keep):
+            forget(path)
+
+
+def least_used(files: Iterable[Path], limit_bytes: int, keep: Path) -> Iterator[Path]:
+    """Which files have to go, one by one, until the others take no more than `limit_bytes`; never `keep`.
+
+    The least recently used come first. A file that is still there after its turn (Windows keeps what another process
+    reads) counts on.
+    """
+    found = []
+    for path in files:
+        with contextlib.suppress(OSError):  # another process deleted it just now
+            status = path.stat()
+            on_disk = getattr(status, "st_blocks", 0) * 512 or status.st_size  # less, where a file has holes
+            found.append((status.st_mtime, min(on_disk, status.st_size), path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= limit_bytes:
+            return
+        if path != keep:
+            yield path
+            total -= 0 if path.exists() else size
+
+
+def forget(path: Path) -> None:
+    """Delete a file if it is there and may be deleted: a folder that has become read-only stops nothing."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def warn(text: str) -> None:
+    """A `StoreWarning` at the line that called the caller."""
+    warnings.warn(text, StoreWarning, 3)
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor], record: str) -> str:
@@ -193,12 +196,6 @@ def plain(value: object) -> object:
     raise TypeError(f"JSON cannot hold a {type(value).__name__}: pass numbers, text, lists or dicts.")
 
 
-def _forget(path: Path) -> None:
-    """Delete a file if it is there and may be deleted: a folder that has become read-only stops nothing."""
-    with contextlib.suppress(OSError):
-        path.unlink()
-
-
 TALLY: Counter[tuple[str, str]] = Counter()
 """How often this process computed and reused entries: ``TALLY["features", "reused"]``."""
 
@@ -215,8 +212,7 @@ def sure_name(what: str, name: Callable[[], T]) -> T | None:
     try:
         return name()
     except keys.Unnameable as problem:
-        text = f"{what} not kept on the disk, as the name would not be sure. {problem}"
-        warnings.warn(text, StoreWarning, 3)
+        warnings.warn(f"{what} not kept on the disk, as the name would not be sure. {problem}", StoreWarning, 3)
         return None
 
 

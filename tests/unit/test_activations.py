@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,10 @@ EXACT = {"rtol": 0, "atol": 1e-5}
 
 def frozen(depth: int):
     return freezing.freeze(small_model(), depth).eval()
+
+
+def forget_lines():
+    shutil.rmtree(activations.folder(), ignore_errors=True)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -64,7 +69,7 @@ def test_two_backbones_of_one_name_and_different_width_do_not_share_shapes():
 def test_bits_do_not_depend_on_company_or_order():
     model = frozen(2)
     together = Line(model.backbone, 2, DATA)(torch.arange(40))
-    activations.clear()
+    forget_lines()
     line = Line(model.backbone, 2, DATA)
     for position in (7, 39, 0):
         assert torch.equal(line([position])[0], together[position])
@@ -77,9 +82,9 @@ def test_the_same_for_the_pretrained_network_at_every_depth():
     backbone = freezing.freeze(Classifier(load_backbone(), 2), 9).backbone.eval()
     from_pixels = {}
     for depth in range(1, 10):
-        activations.clear()
+        forget_lines()
         from_pixels[depth] = Line(backbone, depth, samples)(torch.arange(20))
-    activations.clear()
+    forget_lines()
     for depth in range(1, 10):
         line = Line(backbone, depth, samples)
         assert torch.equal(line(torch.arange(20)), from_pixels[depth]), depth
@@ -333,7 +338,7 @@ def test_eight_views_are_averaged():
 )
 def test_any_order_any_repeats(wanted, known):
     backbone = frozen(1).backbone
-    activations.clear()
+    forget_lines()
     line = Line(backbone, 1, DATA)
     if known:
         line(*map(torch.tensor, zip(*known, strict=True)))

@@ -157,6 +157,7 @@ def names_of(space: types.SimpleNamespace) -> dict[str, str]:
         ("width = 3", "width = 4", "Method"),
         ("        return x\n", "        return -x\n", "Method"),
         ('"m" +', '"n" +', "Method"),
+        ("    @property\n", "", "Method"),
         ("power=2", "power=3", "inner"),
         ("build(5)", "build(6)", "inner"),
         ("{1, 2, 3}", "{1, 2, 4}", "inner"),
@@ -338,6 +339,22 @@ def test_a_network_in_a_global_counts_with_its_weights_and_what_has_no_name_is_r
         code_name(load(WRAPPED.replace("torch.nn.Linear(2, 2)", "functools.cmp_to_key(max)(1)")).g)
 
 
+def test_functions_of_one_name_are_told_apart(load):
+    text = """
+def make(factor):
+    def inner(x):
+        return factor * x
+    return inner
+
+one, two = make(1), make(2)
+steps = [one, two, one]
+
+def f(x):
+    return [step(x) for step in steps]
+"""
+    assert code_name(load(text).f) != code_name(load(text.replace("two, one]", "two, two]")).f)
+
+
 KINDS = """
     import abc, dataclasses, enum
 
@@ -396,7 +413,7 @@ def reached(*roots: object) -> set[str]:
     for root in roots:
         walk.visit(root)
     return {
-        f"{thing.__module__}.{thing.__qualname__}" for thing in walk.seen.values() if keys.is_ours(thing.__module__)
+        f"{thing.__module__}.{thing.__qualname__}" for _, thing in walk.seen.values() if keys.is_ours(thing.__module__)
     }
 
 

@@ -192,7 +192,7 @@ def test_reliability_names_the_calibration_error():
 
 
 def test_pictures_feature_maps_and_filters():
-    axes = plots.image_grid(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), list("abcde"), columns=3, title="Cells")
+    axes = plots.image_grid(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), list("abcde"), columns=3)
     assert axes.shape == (2, 3)
     assert [ax.get_title() for ax in axes.flat] == ["a", "b", "c", "d", "e", ""]
     assert sum(len(ax.images) for ax in plots.feature_maps(torch.rand(20, 4, 4), most=6).flat) == 6

@@ -236,12 +236,6 @@ def test_hub_without_network_is_explained():
         runtime.require_online("A model")
 
 
-def test_describe_names_versions():
-    facts = runtime.current().describe()
-    assert facts["torch"] == torch.__version__.split("+")[0] or facts["torch"] == torch.__version__
-    assert facts["hubs"] == "offline"
-
-
 def test_the_global_generator_is_not_drawn_from_where_it_is_named_either():
     before = torch.get_rng_state()
     with runtime.RandomNumbers(7):

@@ -321,7 +321,7 @@ def test_a_run_that_is_asked_to_be_fresh_begins_at_its_beginning(monkeypatch):
     """Also where the checkpoint cannot be deleted."""
     recipe = dataclasses.replace(SHORT, epochs=4)
     interrupted(recipe)
-    monkeypatch.setattr(store, "_forget", lambda path: None)
+    monkeypatch.setattr(store, "forget", lambda path: None)
     assert epochs_of(small_model(), recipe, fresh=True) == [1, 2, 3, 4]
 
 

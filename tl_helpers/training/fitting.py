@@ -137,11 +137,11 @@ def fit(
     )
     _COMPUTED.update({key} if key and finished else ())
     if together.is_main_process:
-        book.append("run" if finished else "stopped run", **run.as_dict())
+        book.append("run" if finished else "stopped run", **dataclasses.asdict(run))
         if key and finished:
             now = trained.state_dict().items()
             changed = {n: t for n, t in now if n not in start or not torch.equal(t.cpu(), start[n])}
-            runs.put(key, changed, run.as_dict())
+            runs.put(key, changed, dataclasses.asdict(run))
         checkpoint.drop(key)
     return run
 
