@@ -151,7 +151,12 @@ class Method(nn.Module):
 
     def scores(self, model: Classifier, validation: Samples, line: Line | None) -> dict[str, float]:
         """After an epoch: the validation scores, by name. `line` holds the samples' activations at the freeze line."""
-        return scoring.scores(model, validation, line)
+        logits = scoring.logits_of(model, validation, line)
+        if not torch.isfinite(logits).all():
+            raise scoring.TrainingDiverged(
+                "The model's outputs became NaN or infinite. Try a tenth of the learning rate."
+            )
+        return scoring.scored(logits, validation)
 
     def key(self) -> list:
         """Everything that the method adds to a run's name in the store: code, settings, state, second samples."""
