@@ -13,7 +13,7 @@ from tl_helpers import freezing, keys, runtime
 from tl_helpers.models import Classifier
 from tl_helpers.training.inputs import Batches
 from tl_helpers.training.method import Method, Step
-from tl_helpers.training.processes import any_says, wrapped
+from tl_helpers.training.processes import any_says, forward_of
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
 from tl_helpers.training.scoring import TrainingDiverged
 from tl_helpers.training.watcher import Watcher, stops
@@ -77,15 +77,14 @@ def train(
         If the loss became NaN or infinite.
     """
     model, method, here = trained.model, trained.method, runtime.current()
-    net = wrapped(trained, recipe)  # as it is, unless several processes train together
-    homes = {type(part).__module__ for part in trained.modules()}
-    draws = any(map(keys.is_readers, homes))  # what is of the reader's own may draw at any time
+    forward = forward_of(trained, recipe)  # the method itself, unless several processes train together
+    draws = any(keys.is_readers(type(part).__module__) for part in trained.modules())  # these may draw at any time
     steps, trained.seconds = recipe.epochs * len(batches), history[-1]["seconds"] if history else 0.0
     for epoch in range(len(history), recipe.epochs):
         began, seen = time.perf_counter(), []
         depth = line_at(epoch, model.backbone.depth, recipe)
         freezing.freeze(model, depth, batch_norm=recipe.batch_norm)
-        net.train()  # frozen stages stay in eval mode: see Backbone.train
+        trained.train()  # frozen stages stay in eval mode: see Backbone.train
         numbers.drawn = draws  # where the book's own code draws nothing in an epoch's first step, it never does
         for step in batches.epoch(epoch, depth):
             relative = rate(step.number, steps, recipe)
@@ -95,7 +94,7 @@ def train(
             method.facts = {}
             with numbers if step.number % len(batches) == 0 or numbers.drawn else nullcontext():
                 with here.autocast():
-                    losses = net(step)  # forward, through model and method
+                    losses = forward(step)  # through the model, to the method's losses
                 optimizer.zero_grad()
                 method.backward(step, losses)
                 method.after_backward(step)
@@ -128,7 +127,8 @@ def train(
         record = {name: values.mean().item() for name, values in noted.items()}
         record |= {"epoch": epoch + 1, "seconds": trained.seconds, "lr": relative * recipe.lr}
         if batches.validation is not None:
-            scores = method.scores(model, batches.validation, batches.validation_line(depth))
+            with numbers if draws else nullcontext():
+                scores = method.scores(model, batches.validation, batches.validation_line(depth))
             record |= {f"validation_{name}": float(value) for name, value in scores.items()}
         history.append(record)
         yield record

@@ -71,7 +71,7 @@ class Method(nn.Module):
     What a method knows between steps belongs into buffers (``register_buffer``) and what it trains along into parameters,
     so that a checkpoint and a stored run bring them back. Its parameters are trained at the head's rate. A network that it
     only asks, such as a teacher, is kept in a list: then it is neither trained nor stored. What it draws, it draws with
-    torch, before training or within a step, or from a generator of its own.
+    torch, before training, within a step or for its scores, or from a generator of its own.
 
     Parameters
     ----------
