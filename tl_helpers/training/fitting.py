@@ -46,6 +46,9 @@ def fit(
 ) -> Run:
     """Train a classifier in place.
 
+    A ValueError for a recipe or a method that does not fit the model or the data; `TrainingDiverged` if the loss becomes
+    NaN or infinite, and the ledger keeps the history up to there.
+
     Parameters
     ----------
     model : Classifier
@@ -69,17 +72,6 @@ def fit(
     cached : bool
         Take what reaches the freeze line from the frozen-prefix cache. False runs the frozen stages in every step; the
         result is the same up to rounding.
-
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    TrainingDiverged
-        If the loss becomes NaN or infinite; the ledger keeps the history up to there.
-    ValueError
-        For a recipe or a method that does not fit the model or the data.
     """
     together = processes()  # first: it settles which device is this process's
     method = Method() if method is None else method
@@ -237,12 +229,7 @@ def _restored(stored: store.Entry, trained: Trained, watchers: list[Watcher], na
 
 
 def _check(
-    model: Classifier,
-    samples: Samples,
-    validation: Samples | None,
-    recipe: Recipe,
-    method: Method,
-    watchers: list[Watcher],
+    model: Classifier, samples: Samples, validation: Samples | None, recipe: Recipe, method: Method, watchers: list
 ) -> None:
     if strangers := [each for each in watchers if not isinstance(each, Watcher)]:
         raise TypeError(

@@ -22,10 +22,7 @@ from tl_helpers.training.watcher import Watcher, stops
 class Trained(nn.Module):
     """Model and method as one module: what is checkpointed, and what several processes keep alike.
 
-    Attributes
-    ----------
-    seconds : float
-        Training so far.
+    `seconds` is how long it has been trained so far.
     """
 
     def __init__(self, model: Classifier, method: Method) -> None:
@@ -47,16 +44,16 @@ def train(
     watchers: Sequence[Watcher] = (),
     rate: Callable[[int, int, Recipe], float] = rate_at,
 ) -> Iterator[dict[str, float]]:
-    """The training loop, epoch by epoch.
+    """The training loop: yields each epoch's record, while the model has the weights of its end.
+
+    `TrainingDiverged` is raised if the loss became NaN or infinite.
 
     Parameters
     ----------
     trained : Trained
         On the device in use.
-    batches : Batches
     optimizer : torch.optim.Optimizer
         See `optimizer_of`.
-    recipe : Recipe
     numbers : RandomNumbers
         What dropout and the like draw from.
     history : list of dict
@@ -65,16 +62,6 @@ def train(
         Hear of every step; the training ends where one says False.
     rate : callable
         From step, steps in the run, and recipe to the learning rate relative to its peak.
-
-    Yields
-    ------
-    dict of str to float
-        Each epoch's record, while the model has the weights of its end.
-
-    Raises
-    ------
-    TrainingDiverged
-        If the loss became NaN or infinite.
     """
     model, method, here = trained.model, trained.method, runtime.current()
     forward = forward_of(trained, recipe)  # the method itself, unless several processes train together

@@ -173,18 +173,10 @@ _KNOWN = {*vars(nn.Module()), "facts", "second", "settings"}
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy, averaged over the batch with the samples' weights; a scalar.
+    """Cross-entropy, averaged over the batch with the samples' weights, float32 (N,); a scalar.
 
-    Parameters
-    ----------
-    logits : torch.Tensor
-        float32, shape (N, classes).
-    targets : torch.Tensor
-        int64, shape (N,), or float32 probabilities (N, classes).
-    weights : torch.Tensor, optional
-        float32, shape (N,).
-    smoothing : float
-        In [0, 1) (Szegedy et al. 2016).
+    Logits float32 (N, classes); targets int64 (N,), or float32 probabilities (N, classes); label smoothing in [0, 1)
+    (Szegedy et al. 2016).
     """
     if weights is None:
         return nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
@@ -197,10 +189,7 @@ class L2SP(Method):
 
     .. math:: \frac{\alpha}{2} \lVert w - w_0 \rVert^2
 
-    Parameters
-    ----------
-    strength : float
-        :math:`\alpha`, 0 or more.
+    with the strength :math:`\alpha`, 0 or more.
     """
 
     one_process = False

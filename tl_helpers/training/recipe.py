@@ -92,15 +92,7 @@ class Recipe:
 
 
 def rate_at(step: int, steps: int, recipe: Recipe) -> float:
-    """The learning rate of a step relative to the peak: warm-up, then the schedule.
-
-    Parameters
-    ----------
-    step : int
-        From 0.
-    steps : int
-        In the whole run.
-    """
+    """The learning rate of a step (from 0) of so many, relative to the peak: warm-up, then the schedule."""
     if recipe.schedule == "one_cycle":
         return _one_cycle(step, steps, recipe.warmup)
     warm = int(recipe.warmup * steps)
@@ -115,14 +107,9 @@ def rate_at(step: int, steps: int, recipe: Recipe) -> float:
 
 
 def line_at(epoch: int, depth: int, recipe: Recipe) -> int:
-    """The freeze line in an epoch: falls from "head only" to ``recipe.freeze_depth`` as the recipe's `unfreeze` says.
+    """The freeze line in an epoch (from 0): falls from "head only", at `depth`, to ``recipe.freeze_depth``.
 
-    Parameters
-    ----------
-    epoch : int
-        From 0.
-    depth : int
-        Stages of the backbone.
+    How fast, the recipe's `unfreeze` says.
     """
     if recipe.unfreeze == "at_once":
         return recipe.freeze_depth

@@ -23,19 +23,10 @@ class TrainingDiverged(RuntimeError):
 
 
 def evaluate(model: Classifier, samples: Samples, *, views: int = 1) -> dict[str, float]:
-    """Score a model; the only reader of test splits. Predictions are kept on disk by weights and pixels.
+    """Score a model, by `score` and ``loss`` (mean cross-entropy); the only reader of test splits.
 
-    Parameters
-    ----------
-    model : Classifier
-    samples : Samples
-    views : {1, 8}
-        With 8, the probabilities are averaged over the eight exact views of each image (test-time augmentation).
-
-    Returns
-    -------
-    dict of str to float
-        See `score`, plus ``loss`` (mean cross-entropy).
+    Predictions are kept on disk by weights and pixels. With ``views=8`` the probabilities are averaged over the eight
+    exact views of each image (test-time augmentation); otherwise 1.
     """
     return scored(torch.from_numpy(predict(model, samples, views=views)), samples)
 
@@ -110,25 +101,11 @@ def embed(model: Classifier, samples: Samples | Unlabelled) -> np.ndarray:
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Metrics of predicted probabilities, in percent where that is usual.
+    """Metrics of predicted probabilities: labels int (N,), probabilities float (N, classes), whose rows add up to 1.
 
-    Parameters
-    ----------
-    labels : int array, shape (N,)
-    probabilities : float array, shape (N, classes)
-        Rows add up to 1.
-
-    Returns
-    -------
-    dict of str to float
-        ``accuracy``, ``balanced_accuracy``, ``f1`` (of class 1 with two classes, else macro), ``auc`` (one against
-        rest), all in %, and ``calibration_error`` (see `calibration_error`), in percentage points. With only one class
-        among the labels, ``auc`` is NaN.
-
-    Raises
-    ------
-    ValueError
-        For empty input, shapes that do not fit, labels out of range, or NaN.
+    ``accuracy``, ``balanced_accuracy``, ``f1`` (of class 1 with two classes, else macro), ``auc`` (one against rest; NaN
+    unless all classes are among the labels), all in %, and ``calibration_error`` (see `calibration_error`), in percentage
+    points. A ValueError for empty input, shapes that do not fit, labels out of range, or NaN.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
     if len(labels) == 0 or probabilities.ndim != 2 or len(probabilities) != len(labels):
@@ -160,21 +137,11 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
-    r"""Expected calibration error (Guo et al. 2017, equation 3): how far confidence is from being right.
+    r"""Expected calibration error, in [0, 1] (Guo et al. 2017, equation 3): how far confidence is from being right.
 
     .. math:: \sum_{b} \frac{|B_b|}{N} \left| \mathrm{accuracy}(B_b) - \mathrm{confidence}(B_b) \right|
 
-    Parameters
-    ----------
-    labels : int array, shape (N,)
-    probabilities : float array, shape (N, classes)
-    bins : int
-        Of equal width over the confidence, (0, 1].
-
-    Returns
-    -------
-    float
-        In [0, 1].
+    Labels int (N,), probabilities float (N, classes); the bins have equal width over the confidence, (0, 1].
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

@@ -70,6 +70,8 @@ def stops(answer: object) -> bool:
 class Retention(Watcher):
     """How much of the source task is left: measured before the first step, after steps 1, 2, 4, 8, ... and each epoch.
 
+    A ValueError for no samples, or labels beyond the outputs.
+
     The source's head is put back on the backbone that is being trained, as a user would who wants the old answers from the
     new weights. The measurements are the run's ``measured``: ``step`` (0: before the first), ``epoch`` (a fraction) and
     ``accuracy`` in %.
@@ -82,11 +84,6 @@ class Retention(Watcher):
         The source's own head, (N, dim) to (N, outputs). It is not trained.
     classes : sequence of int, optional
         Outputs that the answer is chosen among; a sample's label is its place in this list. By default all.
-
-    Raises
-    ------
-    ValueError
-        For no samples, or labels beyond the outputs.
     """
 
     measures = True
