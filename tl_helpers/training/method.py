@@ -160,15 +160,14 @@ class Method(nn.Module):
 
     def key(self) -> list:
         """Everything that the method adds to a run's name in the store: code, settings, state, second samples."""
-        second = [] if self.second is None else [self.second.fingerprint]
         own = {name: value for name, value in vars(self).items() if name not in _KNOWN and not name.startswith("_")}
-        return [keys.code_name(type(self)), keys.fingerprint(self), own, second]
+        return [keys.code_name(type(self)), keys.fingerprint(self), own]
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.settings.items() if name != "method")
 
 
-_KNOWN = {*vars(nn.Module()), "facts", "second", "settings"}
+_KNOWN = {*vars(nn.Module()), "facts", "settings"}
 """Attributes of a method that are no setting of its own."""
 
 

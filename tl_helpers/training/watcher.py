@@ -116,7 +116,3 @@ class Retention(Watcher):
         if said.shape[1] <= int(self.samples.labels.max()):
             raise ValueError(f"{self.samples.name}: labels beyond the head's {said.shape[1]} outputs.")
         return 100 * int((said.argmax(dim=1) == self.samples.labels).sum()) / len(self.samples)
-
-    def key(self) -> list:
-        code = keys.code_name(type(self))
-        return [code, self.samples.fingerprint, keys.fingerprint(self.head), self.classes or []]
