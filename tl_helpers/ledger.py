@@ -96,6 +96,15 @@ class Ledger:
             )
         return record
 
+    def holds(self, kind: str, key: str) -> bool:
+        """Whether there is a record of this kind with this ``key``; never without a key."""
+        try:
+            if not key or key.encode() not in self.path.read_bytes():  # quick, as nearly always
+                return False
+        except OSError:
+            return False
+        return any(record.get("key") == key for record in self.records(kind))
+
     def records(self, kind: str | None = None) -> list[dict]:
         """All records, oldest first; of one kind if given. Lines that a killed process cut off are passed over."""
         try:

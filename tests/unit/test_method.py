@@ -265,6 +265,42 @@ def test_what_is_a_readers_own_may_draw_at_any_time(own):
     assert all(torch.equal(p, q) for p, q in zip(*(end.parameters() for end in ends), strict=True))
 
 
+class Draws(Method):
+    """Scores that are drawn."""
+
+    def scores(self, model, validation, line):
+        return super().scores(model, validation, line) | {"drawn": torch.rand(())}
+
+
+def test_what_a_readers_method_draws_for_its_scores_is_the_runs_own(monkeypatch):
+    """Also where a killed run goes on."""
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    train, validation, found = stripes(24, seed=1), stripes(8, seed=2), []
+
+    def trained(watch=(), fresh=None):
+        torch.manual_seed(len(found))
+        before = torch.get_rng_state()
+        run = fit(small_model(), train, validation, RECIPE, method=Draws(), watch=watch, fresh=fresh)
+        assert torch.equal(before, torch.get_rng_state())
+        found.append([record["validation_drawn"] for record in run.history])
+        return run
+
+    def kill(record):
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    trained(fresh=True)
+    run = trained(fresh=True)
+    with pytest.raises(KeyboardInterrupt):
+        trained(Watcher(each_epoch=kill), fresh=True)
+    store.shared("runs").drop(run.key)
+    epochs = []
+    trained(Watcher(each_epoch=lambda record: epochs.append(record["epoch"])))
+    assert epochs == [2]
+    assert found[0] == found[1] == found[2]
+    assert len(set(found[0])) == RECIPE.epochs
+
+
 def test_answers_that_are_not_allowed_get_no_gradient():
     class Two(Method):
         def task_loss(self, step):

@@ -317,6 +317,22 @@ def test_interrupt_is_noted_and_the_next_run_goes_on(step, epochs):
     assert same(weights(resumed), weights(whole))
 
 
+def test_a_kill_between_ledger_and_store_leaves_one_line(monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Store, "put", kill)
+        with pytest.raises(Killed):
+            fit(small_model(), TRAIN, VALIDATION, SHORT)
+    for fresh, lines in ((None, 1), (None, 1), (True, 2)):
+        run = fit(small_model(), TRAIN, VALIDATION, SHORT, fresh=fresh)
+        assert [record["key"] for record in ledger.default().records("run")] == [run.key] * lines
+
+
 def test_a_run_that_is_asked_to_be_fresh_begins_at_its_beginning(monkeypatch):
     """Also where the checkpoint cannot be deleted."""
     recipe = dataclasses.replace(SHORT, epochs=4)
@@ -672,26 +688,17 @@ def test_ledger_holds_the_run():
     assert row["config.lr"] == SHORT.lr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("unfreeze", ["at_once", "gradual"])
-def test_two_processes_train_together(own_cache, unfreeze):
-    """The loop under torchrun, which `accelerate launch` calls: both finish, or stop where one says so; one record."""
-    root = Path(__file__).parents[2]
-    script = own_cache.parent / "together.py"
+def told_by_two(own_cache, code):
+    """What each of two processes has `told`, by rank: under torchrun, which `accelerate launch` calls."""
+    root, script = Path(__file__).parents[2], own_cache.parent / "together.py"
     script.write_text(
         "import json, os, sys\n"
         "from pathlib import Path\n"
         "from tests.unit.small import small_model, stripes\n"
-        "from tl_helpers.training import Recipe, Watcher, fit\n"
-        "model = small_model()\n"
-        f"recipe = Recipe(epochs=6, lr=1e-2, batch_size=8, unfreeze={unfreeze!r})\n"
-        "run = fit(model, stripes(64), stripes(32, seed=1, name='v'), recipe)\n"
+        "from tl_helpers.training import Recipe, Watcher, checkpoint, fit\n"
         "rank = int(os.environ['RANK'])\n"
-        "def stop(record):\n"
-        "    return rank == 0 or record['epoch'] < 2\n"
-        "stopped = [len(fit(small_model(), stripes(64), None, recipe, watch=Watcher(**{when: stop})).history)\n"
-        "           for when in ('each_step', 'each_epoch')]\n"
-        "Path(sys.argv[1], f'rank{rank}.json').write_text(json.dumps([rank, run.metrics['accuracy'], stopped]))\n"
+        + textwrap.dedent(code)
+        + "\nPath(sys.argv[1], f'rank{rank}.json').write_text(json.dumps(told))\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     command.append(str(script.parent))
@@ -700,8 +707,44 @@ def test_two_processes_train_together(own_cache, unfreeze):
     done = subprocess.run(command, cwd=root, env=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     # Each process has a file of its own: what two of them print into one pipe may run together.
-    ranks = [json.loads(path.read_text()) for path in sorted(script.parent.glob("rank*.json"))]
-    assert [rank for rank, *_ in ranks] == [0, 1]
-    assert ranks[0][1] == ranks[1][1] > 80
-    assert ranks[0][2] == ranks[1][2] == [1, 2]
+    return [json.loads((script.parent / f"rank{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unfreeze", ["at_once", "gradual"])
+def test_two_processes_train_together(own_cache, unfreeze):
+    """Both finish, or stop where one says so; one record."""
+    code = f"""
+        recipe = Recipe(epochs=6, lr=1e-2, batch_size=8, unfreeze={unfreeze!r})
+        run = fit(small_model(), stripes(64), stripes(32, seed=1, name="v"), recipe)
+        def stop(record):
+            return rank == 0 or record["epoch"] < 2
+        stopped = [len(fit(small_model(), stripes(64), None, recipe, watch=Watcher(**{{when: stop}})).history)
+                   for when in ("each_step", "each_epoch")]
+        told = [run.metrics["accuracy"], stopped]
+    """
+    first, second = told_by_two(own_cache, code)
+    assert first == second == [first[0], [1, 2]]
+    assert first[0] > 80
     assert len(ledger.default().records("run")) == 1
+
+
+@pytest.mark.slow
+def test_each_of_two_processes_goes_on_with_its_own_random_numbers(own_cache):
+    code = """
+        checkpoint.EVERY = 0.0
+        def trained(watch=(), fresh=None):
+            model = small_model(dropout=0.5)
+            fit(model, stripes(64), None, Recipe(epochs=4, batch_size=16), watch=watch, fresh=fresh)
+            return [parameter.tolist() for parameter in model.parameters()]
+        def kill(record):
+            if record["epoch"] == 3:
+                raise KeyboardInterrupt
+        try:
+            trained(Watcher(each_epoch=kill))
+        except KeyboardInterrupt:
+            epochs = []
+        resumed = trained(Watcher(each_epoch=lambda record: epochs.append(record["epoch"])))
+        told = [epochs, resumed == trained(fresh=True)]
+    """
+    assert told_by_two(own_cache, code) == [[[3, 4], True]] * 2

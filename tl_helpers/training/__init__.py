@@ -12,30 +12,3 @@ from tl_helpers.training.range_test import RangeTest, range_test
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
 from tl_helpers.training.scoring import TrainingDiverged, calibration_error, embed, evaluate, predict, score, softmax
 from tl_helpers.training.watcher import Retention, Watcher
-
-__all__ = [
-    "L2SP",
-    "Batches",
-    "Method",
-    "RangeTest",
-    "Recipe",
-    "Retention",
-    "Step",
-    "Trained",
-    "TrainingDiverged",
-    "Watcher",
-    "calibration_error",
-    "cross_entropy",
-    "embed",
-    "evaluate",
-    "fit",
-    "line_at",
-    "optimizer_of",
-    "predict",
-    "range_test",
-    "rate_at",
-    "run_key",
-    "score",
-    "softmax",
-    "train",
-]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -16,49 +15,35 @@ EVERY = 10.0
 
 KIND = "checkpoints"
 
-LAYOUT = 3
+LAYOUT = 4
 """Of an entry; one that earlier code has left in another layout is passed over."""
-
-
-def due(last: float) -> bool:
-    """Whether it is time for the next one; `last` is the ``time.perf_counter`` value of the one before."""
-    return time.perf_counter() - last >= EVERY
 
 
 def save(
     key: str,
     trained: nn.Module,
     optimizer: torch.optim.Optimizer,
-    numbers: RandomNumbers,
+    numbers: list[dict[str, Tensor]],
     progress: dict[str, Any],
-    best: dict[str, Tensor] | None = None,
+    best: dict[str, Tensor] | None,
 ) -> None:
     """Keep where everything is; nothing without a key.
 
-    Parameters
-    ----------
-    key : str
-        Of the run.
-    trained : Trained
-        Model and method.
-    optimizer : torch.optim.Optimizer
-    numbers : RandomNumbers
-    progress : dict
-        Anything JSON can hold.
-    best : dict of str to torch.Tensor, optional
-        State of `trained` after the best epoch so far.
+    With model, method and optimiser go the states of each process's random numbers, anything that JSON can hold, and the
+    state of model and method after the best epoch so far.
     """
     if not key:
         return
     moved = optimizer.state_dict()
-    parts = {"now": trained.state_dict(), "best": best or {}, "random": numbers.state()}
+    parts = {"now": trained.state_dict(), "best": best or {}}
+    parts |= {f"random.{rank}": state for rank, state in enumerate(numbers)}
     parts |= {f"optimizer.{number}": state for number, state in moved["state"].items()}
     tensors = {f"{part}/{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
     store.shared(KIND).put(key, tensors, {"layout": LAYOUT, "progress": progress, "groups": moved["param_groups"]})
 
 
 def resume(
-    key: str, trained: nn.Module, optimizer: torch.optim.Optimizer, numbers: RandomNumbers
+    key: str, trained: nn.Module, optimizer: torch.optim.Optimizer, numbers: RandomNumbers, rank: int
 ) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Put everything back; returns the progress and the best epoch's state, or None if there is no checkpoint."""
     entry = store.shared(KIND).get(key) if key else None
@@ -76,30 +61,21 @@ def resume(
     }
     put_back(trained, parts["now"])
     optimizer.load_state_dict({"state": state, "param_groups": entry.record["groups"]})
-    numbers.restore(parts["random"])
+    numbers.restore(parts[f"random.{rank}"])
     return entry.record["progress"], parts.get("best", {})
 
 
 def put_back(trained: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Some or all of a state of model and method; a method's buffers may have grown, or come into being, meanwhile."""
-    trained.load_state_dict({n: tensor for n, tensor in tensors.items() if n.startswith("model.")}, strict=False)
     here = next(trained.model.parameters()).device
     for place, tensor in tensors.items():
-        if place.startswith("method."):
-            owner, _, name = place.rpartition(".")
-            part = trained.get_submodule(owner)
-            if name in part._parameters:
-                part.get_parameter(name).data.copy_(tensor)
-            else:
-                part.register_buffer(name, tensor.to(here))
+        owner, _, name = place.rpartition(".")
+        part = trained.get_submodule(owner)
+        if place.startswith("method.") and name not in part._parameters:
+            part.register_buffer(name, tensor.to(here))
+    trained.load_state_dict(tensors, strict=False)
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
     """A moment in its parameter's memory layout (channels last, perhaps): the fused optimiser goes by memory."""
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
-
-
-def drop(key: str) -> None:
-    """Forget it: the run is done, or begins anew."""
-    if key:
-        store.shared(KIND).drop(key)

@@ -23,7 +23,7 @@ from tl_helpers.training import checkpoint
 from tl_helpers.training.inputs import Batches, targets_of, weights_of
 from tl_helpers.training.loop import Trained, optimizer_of, train
 from tl_helpers.training.method import Method
-from tl_helpers.training.processes import any_says, processes
+from tl_helpers.training.processes import any_says, of_each, processes
 from tl_helpers.training.recipe import Recipe
 from tl_helpers.training.scoring import TrainingDiverged
 from tl_helpers.training.watcher import Watcher, stops
@@ -45,6 +45,9 @@ def fit(
     cached: bool = True,
 ) -> Run:
     """Train a classifier in place.
+
+    A ValueError for a recipe or a method that does not fit the model or the data; `TrainingDiverged` if the loss becomes
+    NaN or infinite, and the ledger keeps the history up to there.
 
     Parameters
     ----------
@@ -69,32 +72,11 @@ def fit(
     cached : bool
         Take what reaches the freeze line from the frozen-prefix cache. False runs the frozen stages in every step; the
         result is the same up to rounding.
-
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    TrainingDiverged
-        If the loss becomes NaN or infinite; the ledger keeps the history up to there.
-    ValueError
-        For a recipe or a method that does not fit the model or the data.
     """
     together = processes()  # first: it settles which device is this process's
     method = Method() if method is None else method
     watchers = list(watch) if isinstance(watch, Sequence) else [watch]
-    if strangers := [each for each in watchers if not isinstance(each, Watcher)]:
-        raise TypeError(
-            f"watch={strangers[0]!r}: give a Watcher; Watcher(each_epoch=function) makes one of a function."
-        )
-    if sum(each.measures for each in watchers) > 1:
-        raise ValueError("Two watchers that measure: a run keeps the measurements of one. Train twice, or join them.")
-    _check(model, samples, validation, recipe, method)
-    if method.one_process and type(method) is not Method and together.num_processes > 1:
-        raise ValueError(
-            f"{type(method).__name__} changes what happens between the steps: it works in one process only."
-        )
+    _check(model, samples, validation, recipe, method, watchers)
     here, seed, method.facts = runtime.current(), int(seed), {}
     trained = Trained(model, method).to(here.device)  # also where the run turns out to be stored
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
@@ -137,12 +119,13 @@ def fit(
     )
     _COMPUTED.update({key} if key and finished else ())
     if together.is_main_process:
-        book.append("run" if finished else "stopped run", **dataclasses.asdict(run))
+        if again or not finished or not book.holds("run", key):  # killed before it was stored, it may be there
+            book.append("run" if finished else "stopped run", **dataclasses.asdict(run))
         if key and finished:
             now = trained.state_dict().items()
             changed = {n: t for n, t in now if n not in start or not torch.equal(t.cpu(), start[n])}
             runs.put(key, changed, dataclasses.asdict(run))
-        checkpoint.drop(key)
+        store.shared(checkpoint.KIND).drop(key)
     return run
 
 
@@ -196,7 +179,7 @@ def _train(
     optimizer = optimizer_of(trained, recipe)
     numbers = runtime.RandomNumbers((batches.seed + 1_000_003 * batches.rank) % 2**32)
     best, best_state = None, None
-    saved = None if anew else checkpoint.resume(key, trained, optimizer, numbers)
+    saved = None if anew else checkpoint.resume(key, trained, optimizer, numbers, batches.rank)
     if saved:
         progress, best_state = saved
         history[:], best = progress["history"], progress["best"]
@@ -212,9 +195,11 @@ def _train(
         go_on = not any_says(any([stops(watcher.after_epoch(model, record)) for watcher in watchers]))
         if not go_on or (recipe.patience and record["epoch"] - best["epoch"] >= recipe.patience):
             break
-        if processes().is_main_process and checkpoint.due(last_saved) and len(history) < recipe.epochs:
-            progress = {"history": history, "measured": _measured(watchers), "best": best}
-            checkpoint.save(key, trained, optimizer, numbers, progress, best_state)
+        if len(history) < recipe.epochs and any_says(time.perf_counter() - last_saved >= checkpoint.EVERY):
+            states = of_each(numbers.state())
+            if processes().is_main_process:
+                progress = {"history": history, "measured": _measured(watchers), "best": best}
+                checkpoint.save(key, trained, optimizer, states, progress, best_state)
             last_saved = time.perf_counter()
     else:
         go_on = len(history) == recipe.epochs  # or a watcher stopped it within an epoch
@@ -243,7 +228,19 @@ def _restored(stored: store.Entry, trained: Trained, watchers: list[Watcher], na
     return run
 
 
-def _check(model: Classifier, samples: Samples, validation: Samples | None, recipe: Recipe, method: Method) -> None:
+def _check(
+    model: Classifier, samples: Samples, validation: Samples | None, recipe: Recipe, method: Method, watchers: list
+) -> None:
+    if strangers := [each for each in watchers if not isinstance(each, Watcher)]:
+        raise TypeError(
+            f"watch={strangers[0]!r}: give a Watcher; Watcher(each_epoch=function) makes one of a function."
+        )
+    if sum(each.measures for each in watchers) > 1:
+        raise ValueError("Two watchers that measure: a run keeps the measurements of one. Train twice, or join them.")
+    if method.one_process and type(method) is not Method and processes().num_processes > 1:
+        raise ValueError(
+            f"{type(method).__name__} changes what happens between the steps: it works in one process only."
+        )
     model.backbone.check_depth(recipe.freeze_depth)
     if len(samples) < 2:
         raise ValueError(f"{samples.name}: {len(samples)} training sample(s); training needs two or more.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -21,9 +21,6 @@ from tl_helpers.training.recipe import Recipe
 
 AHEAD = 8
 """Batches whose activations are computed together, ahead of training on them."""
-
-Source = Callable[[Tensor, Tensor], Tensor]
-"""From positions and turns, int64 (N,) both, to the inputs of what is trained. A turn says how an image is augmented."""
 
 
 class Batches:
@@ -60,7 +57,7 @@ class Batches:
         together = processes()
         self.rank, self.processes = together.process_index, together.num_processes
         self.targets, self.weights = targets_of(train, recipe.labels), weights_of(train, recipe.weights)
-        self._lines: dict[tuple[int, int, int], Line] = {}
+        self._lines: dict[tuple[int, int, str], Line] = {}
         self._prefixes: dict[int, Prefix] = {}
 
     def __len__(self) -> int:
@@ -73,11 +70,11 @@ class Batches:
         turns = turns_of(len(self.train), self.recipe.augment, self.seed, epoch)
         every = _split(len(self.train), self.recipe.batch_size, self.seed, epoch)
         mine = [every[(turn * self.processes + self.rank) % len(every)] for turn in range(len(self))]
-        source = self._source(self.train, depth)
+        line = self._line(self.train, depth, self.recipe.augment)
         for turn, positions in enumerate(mine):
-            if isinstance(source, Line) and turn % AHEAD == 0:
+            if line is not None and turn % AHEAD == 0:
                 soon = torch.cat(mine[turn : turn + AHEAD])
-                source.fill(soon, turns[soon])
+                line.fill(soon, turns[soon])
             number = epoch * len(self) + turn
             second_positions, second_x = self._second(number * self.processes + self.rank, depth)
             yield Step(
@@ -86,7 +83,7 @@ class Batches:
                 number=number,
                 progress=number / (self.recipe.epochs * len(self)),
                 positions=positions,
-                x=source(positions, turns[positions]).to(device),
+                x=self._inputs(self.train, depth, positions, turns[positions]),
                 targets=self.targets[positions].to(device),
                 weights=None if self.weights is None else self.weights[positions].to(device),
                 smoothing=self.recipe.label_smoothing,
@@ -102,43 +99,41 @@ class Batches:
         again, number = divmod(turn, count)
         positions = _split(len(self.second), self.recipe.batch_size, seed, again)[number]
         turns = turns_of(len(self.second), self.recipe.augment, seed, again)
-        x = self._source(self.second, depth)(positions, turns[positions])
-        return positions, x.to(runtime.current().device)
+        return positions, self._inputs(self.second, depth, positions, turns[positions])
 
     def validation_line(self, depth: int) -> Line | None:
         """The validation samples' activations at the freeze line; None where nothing is frozen."""
-        return self._line(self.validation, depth, 1) if depth else None
+        return self._line(self.validation, depth, "none")
 
-    def _line(self, samples: Samples | Unlabelled, depth: int, many: int) -> Line:
-        key = (id(samples), depth, many)
+    def _line(self, samples: Samples | Unlabelled, depth: int, augment: str) -> Line | None:
+        """The samples' activations at the freeze line; None where nothing is frozen or each view is new."""
+        if depth == 0 or augment == "crops":
+            return None
+        key = (id(samples), depth, augment)
         if key not in self._lines:
+            many = views.VIEWS if augment == "flips" else 1
             self._lines[key] = Line(self.model.backbone, depth, samples, views=many, keep=self.cached)
         return self._lines[key]
 
-    def _source(self, samples: Samples | Unlabelled, depth: int) -> Source:
-        """Where inputs come from: the freeze line, or images if nothing is frozen or each view is new."""
-        if depth and self.recipe.augment != "crops":
-            return self._line(samples, depth, views.VIEWS if self.recipe.augment == "flips" else 1)
-        if depth and depth not in self._prefixes:
-            self._prefixes[depth] = Prefix(self.model.backbone, depth)
-
-        def from_images(positions: Tensor, turns: Tensor) -> Tensor:
-            pixels = samples.inputs[positions]
-            pixels = crops_of(pixels, turns) if self.recipe.augment == "crops" else views.views_of(pixels, turns)
-            if depth == 0:
-                return self.model.backbone.prepare(pixels.to(runtime.current().device))
+    def _inputs(self, samples: Samples | Unlabelled, depth: int, positions: Tensor, turns: Tensor) -> Tensor:
+        """What is trained on, of some samples, each in its turn: int64 (N,) both."""
+        device = runtime.current().device
+        line = self._line(samples, depth, self.recipe.augment)
+        if line is not None:
+            return line(positions, turns).to(device)
+        pixels = samples.inputs[positions]
+        pixels = crops_of(pixels, turns) if self.recipe.augment == "crops" else views.views_of(pixels, turns)
+        if depth:
+            if depth not in self._prefixes:
+                self._prefixes[depth] = Prefix(self.model.backbone, depth)
             return self._prefixes[depth].to_line(pixels, 0, depth).float()
-
-        return from_images
+        return self.model.backbone.prepare(pixels.to(device))
 
 
 def targets_of(samples: Samples, kind: str) -> Tensor:
     """What is learned, by the recipe's `labels`: class numbers (N,), or for soft labels probabilities (N, 2).
 
-    Raises
-    ------
-    ValueError
-        For soft labels without two classes and a column ``probability``.
+    A ValueError for soft labels without two classes and a column ``probability``.
     """
     if kind == "hard":
         return samples.labels
@@ -149,10 +144,7 @@ def targets_of(samples: Samples, kind: str) -> Tensor:
 def weights_of(samples: Samples, kind: str) -> Tensor | None:
     """How much each sample counts, by the recipe's `weights`: float32 (N,), mean 1; None where all are equal.
 
-    Raises
-    ------
-    ValueError
-        For confidences without two classes and a column ``probability``, or all of them 0.
+    A ValueError for confidences without two classes and a column ``probability``, or all of them 0.
     """
     if kind == "none":
         return None
@@ -197,22 +189,10 @@ def _probability(samples: Samples, what: str) -> np.ndarray:
 
 
 def crops_of(pixels: Tensor, seeds: Tensor) -> Tensor:
-    """A random crop and a random mirror image of each image, as ImageNet's training pictures get.
+    """A random crop and a random mirror image of each image, as ImageNet's training pictures get: uint8 (N, C, H, W).
 
     35 to 100 % of the area in a ratio of 3:4 to 4:3, resized to what it was (Szegedy et al. 2015). Where ten draws do not
-    fit into the image, all of it is taken.
-
-    Parameters
-    ----------
-    pixels : torch.Tensor
-        uint8, shape (N, C, H, W).
-    seeds : torch.Tensor
-        int64, shape (N,): one for each image.
-
-    Returns
-    -------
-    torch.Tensor
-        uint8, shape (N, C, H, W).
+    fit into the image, all of it is taken. `seeds` holds one for each image, int64 (N,).
     """
     height, width = pixels.shape[-2:]
     cropped = []

@@ -13,7 +13,7 @@ from tl_helpers import freezing, keys, runtime
 from tl_helpers.models import Classifier
 from tl_helpers.training.inputs import Batches
 from tl_helpers.training.method import Method, Step
-from tl_helpers.training.processes import any_says, wrapped
+from tl_helpers.training.processes import any_says, forward_of
 from tl_helpers.training.recipe import Recipe, line_at, rate_at
 from tl_helpers.training.scoring import TrainingDiverged
 from tl_helpers.training.watcher import Watcher, stops
@@ -22,10 +22,7 @@ from tl_helpers.training.watcher import Watcher, stops
 class Trained(nn.Module):
     """Model and method as one module: what is checkpointed, and what several processes keep alike.
 
-    Attributes
-    ----------
-    seconds : float
-        Training so far.
+    `seconds` is how long it has been trained so far.
     """
 
     def __init__(self, model: Classifier, method: Method) -> None:
@@ -47,16 +44,16 @@ def train(
     watchers: Sequence[Watcher] = (),
     rate: Callable[[int, int, Recipe], float] = rate_at,
 ) -> Iterator[dict[str, float]]:
-    """The training loop, epoch by epoch.
+    """The training loop: yields each epoch's record, while the model has the weights of its end.
+
+    `TrainingDiverged` is raised if the loss became NaN or infinite.
 
     Parameters
     ----------
     trained : Trained
         On the device in use.
-    batches : Batches
     optimizer : torch.optim.Optimizer
         See `optimizer_of`.
-    recipe : Recipe
     numbers : RandomNumbers
         What dropout and the like draw from.
     history : list of dict
@@ -65,27 +62,16 @@ def train(
         Hear of every step; the training ends where one says False.
     rate : callable
         From step, steps in the run, and recipe to the learning rate relative to its peak.
-
-    Yields
-    ------
-    dict of str to float
-        Each epoch's record, while the model has the weights of its end.
-
-    Raises
-    ------
-    TrainingDiverged
-        If the loss became NaN or infinite.
     """
     model, method, here = trained.model, trained.method, runtime.current()
-    net = wrapped(trained, recipe)  # as it is, unless several processes train together
-    homes = {type(part).__module__ for part in trained.modules()}
-    draws = any(map(keys.is_readers, homes))  # what is of the reader's own may draw at any time
+    forward = forward_of(trained, recipe)  # the method itself, unless several processes train together
+    draws = any(keys.is_readers(type(part).__module__) for part in trained.modules())  # these may draw at any time
     steps, trained.seconds = recipe.epochs * len(batches), history[-1]["seconds"] if history else 0.0
     for epoch in range(len(history), recipe.epochs):
         began, seen = time.perf_counter(), []
         depth = line_at(epoch, model.backbone.depth, recipe)
         freezing.freeze(model, depth, batch_norm=recipe.batch_norm)
-        net.train()  # frozen stages stay in eval mode: see Backbone.train
+        trained.train()  # frozen stages stay in eval mode: see Backbone.train
         numbers.drawn = draws  # where the book's own code draws nothing in an epoch's first step, it never does
         for step in batches.epoch(epoch, depth):
             relative = rate(step.number, steps, recipe)
@@ -95,7 +81,7 @@ def train(
             method.facts = {}
             with numbers if step.number % len(batches) == 0 or numbers.drawn else nullcontext():
                 with here.autocast():
-                    losses = net(step)  # forward, through model and method
+                    losses = forward(step)  # through the model, to the method's losses
                 optimizer.zero_grad()
                 method.backward(step, losses)
                 method.after_backward(step)
@@ -128,7 +114,8 @@ def train(
         record = {name: values.mean().item() for name, values in noted.items()}
         record |= {"epoch": epoch + 1, "seconds": trained.seconds, "lr": relative * recipe.lr}
         if batches.validation is not None:
-            scores = method.scores(model, batches.validation, batches.validation_line(depth))
+            with numbers if draws else nullcontext():
+                scores = method.scores(model, batches.validation, batches.validation_line(depth))
             record |= {f"validation_{name}": float(value) for name, value in scores.items()}
         history.append(record)
         yield record

@@ -71,7 +71,7 @@ class Method(nn.Module):
     What a method knows between steps belongs into buffers (``register_buffer``) and what it trains along into parameters,
     so that a checkpoint and a stored run bring them back. Its parameters are trained at the head's rate. A network that it
     only asks, such as a teacher, is kept in a list: then it is neither trained nor stored. What it draws, it draws with
-    torch, before training or within a step, or from a generator of its own.
+    torch, before training, within a step or for its scores, or from a generator of its own.
 
     Parameters
     ----------
@@ -151,35 +151,31 @@ class Method(nn.Module):
 
     def scores(self, model: Classifier, validation: Samples, line: Line | None) -> dict[str, float]:
         """After an epoch: the validation scores, by name. `line` holds the samples' activations at the freeze line."""
-        return scoring.scores(model, validation, line)
+        logits = scoring.logits_of(model, validation, line)
+        if not torch.isfinite(logits).all():
+            raise scoring.TrainingDiverged(
+                "The model's outputs became NaN or infinite. Try a tenth of the learning rate."
+            )
+        return scoring.scored(logits, validation)
 
     def key(self) -> list:
         """Everything that the method adds to a run's name in the store: code, settings, state, second samples."""
-        second = [] if self.second is None else [self.second.fingerprint]
         own = {name: value for name, value in vars(self).items() if name not in _KNOWN and not name.startswith("_")}
-        return [keys.code_name(type(self)), keys.fingerprint(self), own, second]
+        return [keys.code_name(type(self)), keys.fingerprint(self), own]
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.settings.items() if name != "method")
 
 
-_KNOWN = {*vars(nn.Module()), "facts", "second", "settings"}
+_KNOWN = {*vars(nn.Module()), "facts", "settings"}
 """Attributes of a method that are no setting of its own."""
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy, averaged over the batch with the samples' weights; a scalar.
+    """Cross-entropy, averaged over the batch with the samples' weights, float32 (N,); a scalar.
 
-    Parameters
-    ----------
-    logits : torch.Tensor
-        float32, shape (N, classes).
-    targets : torch.Tensor
-        int64, shape (N,), or float32 probabilities (N, classes).
-    weights : torch.Tensor, optional
-        float32, shape (N,).
-    smoothing : float
-        In [0, 1) (Szegedy et al. 2016).
+    Logits float32 (N, classes); targets int64 (N,), or float32 probabilities (N, classes); label smoothing in [0, 1)
+    (Szegedy et al. 2016).
     """
     if weights is None:
         return nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
@@ -192,10 +188,7 @@ class L2SP(Method):
 
     .. math:: \frac{\alpha}{2} \lVert w - w_0 \rVert^2
 
-    Parameters
-    ----------
-    strength : float
-        :math:`\alpha`, 0 or more.
+    with the strength :math:`\alpha`, 0 or more.
     """
 
     one_process = False

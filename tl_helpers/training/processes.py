@@ -22,10 +22,15 @@ def any_says(wish: bool) -> bool:
     return bool(accelerate.utils.reduce(torch.tensor(float(wish), device=runtime.current().device), "sum") > 0)
 
 
-def wrapped(network: nn.Module, recipe: Recipe) -> nn.Module:
-    """The network as it is; with several processes, one that averages their gradients."""
+def of_each(thing: object) -> list:
+    """What every process has here, by its rank."""
+    return [thing] if processes().num_processes == 1 else accelerate.utils.gather_object([thing])
+
+
+def forward_of(trained: nn.Module, recipe: Recipe) -> nn.Module:
+    """What a step goes through: the method; with several processes, model and method in one that averages gradients."""
     if processes().num_processes == 1:
-        return network
+        return trained.method
     unused = accelerate.DistributedDataParallelKwargs(find_unused_parameters=recipe.unfreeze != "at_once")
     cpu = runtime.current().device.type == "cpu"
-    return accelerate.Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[unused]).prepare_model(network)
+    return accelerate.Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[unused]).prepare_model(trained)

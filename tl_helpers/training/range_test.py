@@ -33,8 +33,6 @@ class RangeTest:
         One value a step; `smoothed` is the bias-corrected exponential average of `losses`.
     suggestion : float or None
         A tenth of the rate at which the smoothed loss was lowest; None where the curve holds no advice.
-    steepest : float or None
-        The rate at which the smoothed loss fell fastest: the other popular suggestion.
     note : str
         What the suggestion rests on, or why there is none.
     """
@@ -43,7 +41,6 @@ class RangeTest:
     losses: tuple[float, ...]
     smoothed: tuple[float, ...]
     suggestion: float | None
-    steepest: float | None
     note: str
 
 
@@ -59,6 +56,8 @@ def range_test(
 ) -> RangeTest:
     """Train a copy of the model for a few steps while the rate grows from `low` to `high`; the model itself is untouched.
 
+    A ValueError for a range that is none, or fewer than ten steps.
+
     Parameters
     ----------
     model : Classifier
@@ -69,25 +68,15 @@ def range_test(
         First and last rate (of the head); the rate grows by the same factor each step.
     steps : int
         At least 10.
-    seed : int
-
-    Returns
-    -------
-    RangeTest
-
-    Raises
-    ------
-    ValueError
-        For a range that is none, or fewer than ten steps.
     """
     if not 0 < low < high < math.inf:
         raise ValueError(f"low={low}, high={high}: use two rates with 0 < low < high.")
     if steps < 10:
         raise ValueError(f"steps={steps}: a range test needs 10 or more to show a curve.")
     model = copy.deepcopy(model).to(runtime.current().device)
-    recipe = replace(recipe, lr=1.0, unfreeze="at_once", patience=None, keep="last")
+    epochs = math.ceil(steps / len(Batches(model, samples, recipe)))
+    recipe = replace(recipe, epochs=epochs, lr=1.0, unfreeze="at_once")
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
-    recipe = replace(recipe, epochs=math.ceil(steps / len(Batches(model, samples, recipe))))
     batches = Batches(model, samples, recipe, seed=seed)
     runtime.deterministic()
     rates, losses = np.geomspace(low, high, steps), []
@@ -111,8 +100,8 @@ def _read(rates: np.ndarray, losses: list[float]) -> RangeTest:
     finite = np.isfinite(smoothed)
     if finite.sum() < 10:
         note = f"The loss blew up within {len(losses)} steps: even the lowest rate was too high. Start lower."
-        return RangeTest(*facts, None, None, note)
-    values, lr = np.asarray(smoothed)[finite], np.asarray(rates)[finite]
+        return RangeTest(*facts, None, note)
+    values = np.asarray(smoothed)[finite]
     best = int(values[3:].argmin()) + 3
     # Neighbouring losses differ by their noise alone; the average of about ten of them is quieter by a known factor.
     noise = float(np.std(np.diff(np.asarray(losses)[: best + 1]))) / math.sqrt(2)
@@ -122,13 +111,11 @@ def _read(rates: np.ndarray, losses: list[float]) -> RangeTest:
         note = (
             "The loss never fell clearly: the curve is flat or noisy. Use more steps, larger batches, or a wider range."
         )
-        return RangeTest(*facts, None, None, note)
-    slope = np.gradient(values[: best + 1], np.log(lr[: best + 1]))
-    steepest = float(lr[3 + int(slope[3:].argmin())])
+        return RangeTest(*facts, None, note)
     note = "A tenth of the rate at the lowest smoothed loss."
     if best == len(values) - 1:
         note += " The loss was still falling at the end: the range stops too early, so take this as a lower bound."
-    return RangeTest(*facts, float(lr[best]) / 10, steepest, note)
+    return RangeTest(*facts, float(rates[best]) / 10, note)
 
 
 def _smooth(losses: list[float]) -> list[float]:

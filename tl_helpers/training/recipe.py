@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = 1 / 25e4
@@ -72,15 +72,6 @@ class Recipe:
     keep: Literal["last", "best"] = "last"
 
     def __post_init__(self) -> None:
-        choices = {
-            "schedule": ("constant", "cosine", "step", "one_cycle"),
-            "unfreeze": ("at_once", "head_first", "gradual"),
-            "labels": ("hard", "soft"),
-            "weights": ("none", "class", "confidence"),
-            "batch_norm": ("train", "frozen"),
-            "augment": ("none", "flips", "crops"),
-            "keep": ("last", "best"),
-        }
         rules = {
             "epochs": (self.epochs >= 1, "1 or more"),
             "lr": (0 < self.lr < math.inf, "above 0"),
@@ -92,22 +83,16 @@ class Recipe:
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 up to (not including) 1"),
             "patience": (self.patience is None or self.patience >= 1, "None, or 1 or more"),
         }
-        rules |= {name: (getattr(self, name) in allowed, " or ".join(allowed)) for name, allowed in choices.items()}
+        for name, kind in get_type_hints(Recipe).items():
+            if get_origin(kind) is Literal:
+                rules[name] = (getattr(self, name) in get_args(kind), " or ".join(get_args(kind)))
         for name, (fine, rule) in rules.items():
             if not fine:
                 raise ValueError(f"Recipe: {name}={getattr(self, name)!r}; use {rule}.")
 
 
 def rate_at(step: int, steps: int, recipe: Recipe) -> float:
-    """The learning rate of a step relative to the peak: warm-up, then the schedule.
-
-    Parameters
-    ----------
-    step : int
-        From 0.
-    steps : int
-        In the whole run.
-    """
+    """The learning rate of a step (from 0) of so many, relative to the peak: warm-up, then the schedule."""
     if recipe.schedule == "one_cycle":
         return _one_cycle(step, steps, recipe.warmup)
     warm = int(recipe.warmup * steps)
@@ -122,14 +107,9 @@ def rate_at(step: int, steps: int, recipe: Recipe) -> float:
 
 
 def line_at(epoch: int, depth: int, recipe: Recipe) -> int:
-    """The freeze line in an epoch: falls from "head only" to ``recipe.freeze_depth`` as the recipe's `unfreeze` says.
+    """The freeze line in an epoch (from 0): falls from "head only", at `depth`, to ``recipe.freeze_depth``.
 
-    Parameters
-    ----------
-    epoch : int
-        From 0.
-    depth : int
-        Stages of the backbone.
+    How fast, the recipe's `unfreeze` says.
     """
     if recipe.unfreeze == "at_once":
         return recipe.freeze_depth

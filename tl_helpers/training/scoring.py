@@ -23,32 +23,16 @@ class TrainingDiverged(RuntimeError):
 
 
 def evaluate(model: Classifier, samples: Samples, *, views: int = 1) -> dict[str, float]:
-    """Score a model; the only reader of test splits. Predictions are kept on disk by weights and pixels.
+    """Score a model, by `score` and ``loss`` (mean cross-entropy); the only reader of test splits.
 
-    Parameters
-    ----------
-    model : Classifier
-    samples : Samples
-    views : {1, 8}
-        With 8, the probabilities are averaged over the eight exact views of each image (test-time augmentation).
-
-    Returns
-    -------
-    dict of str to float
-        See `score`, plus ``loss`` (mean cross-entropy).
+    Predictions are kept on disk by weights and pixels. With ``views=8`` the probabilities are averaged over the eight
+    exact views of each image (test-time augmentation); otherwise 1.
     """
-    logits = predict(model, samples, views=views)
-    labels = samples.labels.numpy()
-    found = score(labels, softmax(logits))
-    found["loss"] = float(nn.functional.cross_entropy(torch.from_numpy(logits), samples.labels))
-    return found
+    return scored(torch.from_numpy(predict(model, samples, views=views)), samples)
 
 
-def scores(model: Classifier, samples: Samples, line: Line | None) -> dict[str, float]:
-    """As `evaluate`, in the midst of training: nothing is kept on disk, and outputs that are no numbers are an error."""
-    logits = logits_of(model, samples, line)
-    if not torch.isfinite(logits).all():
-        raise TrainingDiverged("The model's outputs became NaN or infinite. Try a tenth of the learning rate.")
+def scored(logits: torch.Tensor, samples: Samples) -> dict[str, float]:
+    """What `evaluate` says of logits, float32 (N, classes)."""
     found = score(samples.labels.numpy(), softmax(logits.numpy()))
     return found | {"loss": float(nn.functional.cross_entropy(logits, samples.labels))}
 
@@ -72,11 +56,8 @@ def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarra
     )  # fmt: skip
 
     def compute() -> dict[str, torch.Tensor]:
-        was_training = model.training
-        model.eval().to(here.device)
         line = Line(model.backbone, frozen, samples, views=views) if frozen else None
         parts = [logits_of(model, samples, line, number) for number in range(views)]
-        model.train(was_training)
         if views == 1:
             return {"logits": parts[0]}
         return {"logits": torch.stack([part.softmax(1) for part in parts]).mean(0).clamp_min(1e-12).log()}
@@ -84,65 +65,47 @@ def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarra
     return store.shared("predictions").compute(key, compute)["logits"].numpy()
 
 
-def logits_of(model: Classifier, samples: Samples, line: Line | None, number: int = 0) -> torch.Tensor:
-    """Logits (N, classes) of one exact view, float32 on the CPU; from the freeze line where there is one."""
+def logits_of(
+    model: Classifier,
+    samples: Samples | Unlabelled,
+    line: Line | None,
+    number: int = 0,
+    *,
+    head: nn.Module | None = None,
+) -> torch.Tensor:
+    """Logits (N, classes) of one exact view, float32 on the CPU, in eval mode; from the freeze line where there is one.
+
+    By another `head` than the model's, if given.
+    """
     here = runtime.current()
     was_training = model.training
     model.eval().to(here.device)
+    depth, head = 0 if line is None else line.depth, model.head if head is None else head
     parts = []
     with torch.inference_mode(), here.autocast():
-        for start in range(0, len(samples), BATCH):
-            stop = min(start + BATCH, len(samples))
+        for positions in torch.arange(len(samples)).split(BATCH):
             if line is None:
-                pixels = view(samples.inputs[start:stop], number).to(here.device)
-                parts.append(model(model.backbone.prepare(pixels)).float().cpu())
+                x = model.backbone.prepare(view(samples.inputs[positions], number).to(here.device))
             else:
-                x = line(torch.arange(start, stop), torch.full((stop - start,), number)).to(here.device)
-                parts.append(model.above(x, line.depth).float().cpu())
+                x = line(positions, torch.full_like(positions, number)).to(here.device)
+            parts.append(head(model.embed_above(x, depth)).float().cpu())
     model.train(was_training)
     return torch.cat(parts)
 
 
 def embed(model: Classifier, samples: Samples | Unlabelled) -> np.ndarray:
     """What the head sees: float32, shape (N, dim), in eval mode. What is below the freeze line is taken from its cache."""
-    here = runtime.current()
-    was_training = model.training
-    model.eval().to(here.device)
     depth = model.backbone.frozen_depth
     line = Line(model.backbone, depth, samples, views=1) if depth else None
-    parts = []
-    with torch.inference_mode(), here.autocast():
-        for start in range(0, len(samples), BATCH):
-            stop = min(start + BATCH, len(samples))
-            if line is None:
-                x = model.backbone.prepare(samples.inputs[start:stop].to(here.device))
-            else:
-                x = line(torch.arange(start, stop)).to(here.device)
-            parts.append(model.embed_above(x, depth).float().cpu())
-    model.train(was_training)
-    return torch.cat(parts).numpy()
+    return logits_of(model, samples, line, head=nn.Identity()).numpy()
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Metrics of predicted probabilities, in percent where that is usual.
+    """Metrics of predicted probabilities: labels int (N,), probabilities float (N, classes), whose rows add up to 1.
 
-    Parameters
-    ----------
-    labels : int array, shape (N,)
-    probabilities : float array, shape (N, classes)
-        Rows add up to 1.
-
-    Returns
-    -------
-    dict of str to float
-        ``accuracy``, ``balanced_accuracy``, ``f1`` (of class 1 with two classes, else macro), ``auc`` (one against
-        rest), all in %, and ``calibration_error`` (see `calibration_error`), in percentage points. With only one class
-        among the labels, ``auc`` is NaN.
-
-    Raises
-    ------
-    ValueError
-        For empty input, shapes that do not fit, labels out of range, or NaN.
+    ``accuracy``, ``balanced_accuracy``, ``f1`` (of class 1 with two classes, else macro), ``auc`` (one against rest; NaN
+    unless all classes are among the labels), all in %, and ``calibration_error`` (see `calibration_error`), in percentage
+    points. A ValueError for empty input, shapes that do not fit, labels out of range, or NaN.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
     if len(labels) == 0 or probabilities.ndim != 2 or len(probabilities) != len(labels):
@@ -159,16 +122,11 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     predicted = probabilities.argmax(axis=1)
     present = np.unique(labels)
     auc = math.nan
-    if classes == 2 and len(present) == 2:
-        auc = sk.roc_auc_score(labels, probabilities[:, 1])
-    elif len(present) == classes:
-        auc = sk.roc_auc_score(labels, probabilities, multi_class="ovr", labels=np.arange(classes))
+    if len(present) == classes:
+        said = probabilities[:, 1] if classes == 2 else probabilities
+        auc = sk.roc_auc_score(labels, said, multi_class="ovr", labels=np.arange(classes))
     recalls = sk.recall_score(labels, predicted, labels=present, average="macro", zero_division=0)
-    f1 = (
-        sk.f1_score(labels, predicted, pos_label=1, zero_division=0)
-        if classes == 2
-        else sk.f1_score(labels, predicted, average="macro", zero_division=0)
-    )
+    f1 = sk.f1_score(labels, predicted, average="binary" if classes == 2 else "macro", zero_division=0)
     return {
         "accuracy": 100 * float(sk.accuracy_score(labels, predicted)),
         "balanced_accuracy": 100 * float(recalls),
@@ -179,21 +137,11 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
-    r"""Expected calibration error (Guo et al. 2017, equation 3): how far confidence is from being right.
+    r"""Expected calibration error, in [0, 1] (Guo et al. 2017, equation 3): how far confidence is from being right.
 
     .. math:: \sum_{b} \frac{|B_b|}{N} \left| \mathrm{accuracy}(B_b) - \mathrm{confidence}(B_b) \right|
 
-    Parameters
-    ----------
-    labels : int array, shape (N,)
-    probabilities : float array, shape (N, classes)
-    bins : int
-        Of equal width over the confidence, (0, 1].
-
-    Returns
-    -------
-    float
-        In [0, 1].
+    Labels int (N,), probabilities float (N, classes); the bins have equal width over the confidence, (0, 1].
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import nn
 
-from tl_helpers import keys
+from tl_helpers import keys, runtime
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
 from tl_helpers.training import scoring
@@ -71,6 +70,8 @@ def stops(answer: object) -> bool:
 class Retention(Watcher):
     """How much of the source task is left: measured before the first step, after steps 1, 2, 4, 8, ... and each epoch.
 
+    A ValueError for no samples, or labels beyond the outputs.
+
     The source's head is put back on the backbone that is being trained, as a user would who wants the old answers from the
     new weights. The measurements are the run's ``measured``: ``step`` (0: before the first), ``epoch`` (a fraction) and
     ``accuracy`` in %.
@@ -83,11 +84,6 @@ class Retention(Watcher):
         The source's own head, (N, dim) to (N, outputs). It is not trained.
     classes : sequence of int, optional
         Outputs that the answer is chosen among; a sample's label is its place in this list. By default all.
-
-    Raises
-    ------
-    ValueError
-        For no samples, or labels beyond the outputs.
     """
 
     measures = True
@@ -101,7 +97,7 @@ class Retention(Watcher):
                 "among. A label is a place in the list of outputs."
             )
         super().__init__()
-        self.samples, self.head = samples, copy.deepcopy(head)  # its own: it moves along with the model
+        self.samples, self.head = samples, copy.deepcopy(head).eval()  # its own: it moves along with the model
         self.classes = None if classes is None else list(classes)
 
     def before_training(self, model: Classifier) -> None:
@@ -115,24 +111,8 @@ class Retention(Watcher):
 
     def accuracy(self, model: Classifier) -> float:
         """The source's accuracy with the backbone as it is now, in %."""
-        at = next(model.parameters()).device
-        was_training, head_trains = model.training, self.head.training
-        model.eval()
-        self.head.eval().to(at)
-        right = 0
-        with torch.inference_mode():
-            for start in range(0, len(self.samples), scoring.BATCH):
-                some = slice(start, start + scoring.BATCH)
-                x = model.backbone.prepare(self.samples.inputs[some].to(at))
-                said = self.head(model.backbone(x)).float().cpu()
-                said = said if self.classes is None else said[:, self.classes]
-                if said.shape[1] <= int(self.samples.labels.max()):
-                    raise ValueError(f"{self.samples.name}: labels beyond the head's {said.shape[1]} outputs.")
-                right += int((said.argmax(dim=1) == self.samples.labels[some]).sum())
-        model.train(was_training)
-        self.head.train(head_trains)
-        return 100 * right / len(self.samples)
-
-    def key(self) -> list:
-        code = keys.code_name(type(self))
-        return [code, self.samples.fingerprint, keys.fingerprint(self.head), self.classes or []]
+        said = scoring.logits_of(model, self.samples, None, head=self.head.to(runtime.current().device))
+        said = said if self.classes is None else said[:, self.classes]
+        if said.shape[1] <= int(self.samples.labels.max()):
+            raise ValueError(f"{self.samples.name}: labels beyond the head's {said.shape[1]} outputs.")
+        return 100 * int((said.argmax(dim=1) == self.samples.labels).sum()) / len(self.samples)
