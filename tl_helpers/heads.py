@@ -18,9 +18,6 @@ Head = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Support features (n * k, D), their labels (n * k,), query features (m, D) to scores (m, n); the highest wins."""
 
 
-# ---- class means -----------------------------------------------------------------------------------------------------
-
-
 def class_means(x: Tensor, labels: Tensor) -> Tensor:
     """Mean feature of each class: float (N, D) and int64 labels (N,), 0 to n - 1, to (n, D)."""
     targets = functional.one_hot(labels).to(x.dtype)
@@ -82,9 +79,6 @@ def centred(head: Head, mean: Tensor) -> Head:
     )
 
 
-# ---- every sample votes ----------------------------------------------------------------------------------------------
-
-
 def matching(support: Tensor, labels: Tensor, query: Tensor, *, scale: float = 10.0) -> Tensor:
     """Log-probabilities of a soft nearest neighbour: each support sample votes with softmax(scale * cosine).
 
@@ -93,9 +87,6 @@ def matching(support: Tensor, labels: Tensor, query: Tensor, *, scale: float = 1
     _check(support, labels, query)
     votes = (scale * cosines(query, support)).softmax(dim=1) @ functional.one_hot(labels).to(support.dtype)
     return (votes + 1e-12).log()
-
-
-# ---- ridge regression ------------------------------------------------------------------------------------------------
 
 
 def ridge_weights(x: Tensor, targets: Tensor, penalty: float) -> Tensor:
@@ -142,9 +133,6 @@ def ridge_predict(support: Tensor, y: Tensor, query: Tensor, *, penalty: float =
     return q @ ridge_weights(x, y, penalty * len(x))
 
 
-# ---- trained on the support ------------------------------------------------------------------------------------------
-
-
 def linear_probe(support: Tensor, labels: Tensor, query: Tensor, *, c: float = 1.0) -> Tensor:
     """Logistic regression on features of length 1 (times the root of D): the linear classifier of Tian et al. (2020).
 
@@ -173,8 +161,6 @@ def cosine_classifier(
         optimizer.step()
     return scale * cosines(query, weights.detach())
 
-
-# ---- all of them -----------------------------------------------------------------------------------------------------
 
 HEADS: dict[str, Callable] = {
     "nearest centroid": nearest_centroid,
