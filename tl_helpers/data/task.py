@@ -144,17 +144,16 @@ class Task:
         if missing:
             raise TaskError(f"{self.name}: no split named {', '.join(missing)}; a task has {', '.join(SPLITS)}.")
         for column in ("row", "group"):
-            seen: dict = {}
+            owner: dict = {}
             for split in SPLITS:
                 for value in set(self.splits[split][column]):
-                    if value in seen:
+                    if owner.setdefault(value, split) != split:
                         raise TaskError(
-                            f"{self.name}: {column} {value!r} is in {seen[value]} and in {split}. That is leakage: "
+                            f"{self.name}: {column} {value!r} is in {owner[value]} and in {split}. That is leakage: "
                             "put all of it into one split."
                         )
-                    seen[value] = split
         for split in SPLITS:
-            labels = np.asarray(self.splits[split]["label"])
+            labels = self.labels(split)
             if len(labels) == 0:
                 raise TaskError(f"{self.name}: the {split} split is empty.")
             if labels.min() < 0 or labels.max() >= len(self.classes):
@@ -162,7 +161,7 @@ class Task:
                     f"{self.name}: the {split} split holds label {labels.max() if labels.min() >= 0 else labels.min()}, "
                     f"but the classes are numbered 0 to {len(self.classes) - 1}."
                 )
-        present = np.unique(np.asarray(self.splits["train"]["label"]))
+        present = np.unique(self.labels("train"))
         if len(present) < 2:
             only = self.classes[int(present[0])]
             raise TaskError(f"{self.name}: only one class ({only}) in the train split; a classifier needs two or more.")
@@ -201,11 +200,12 @@ class Task:
             chosen = np.sort(nested_subset(np.asarray(train["label"]), n, seed))
         except ValueError as error:
             raise TaskError(f"{self.name}: {error}") from None
-        return self._with_splits({**self.splits, "train": train.select(chosen)}, name=f"{self.name}-{n}labels")
+        splits = datasets.DatasetDict({**self.splits, "train": train.select(chosen)})
+        return dataclasses.replace(self, name=f"{self.name}-{n}labels", splits=splits)
 
     def only(self, **wanted: object) -> Task:
         """The part of every split where columns hold these values, such as ``task.only(domain="mono")``."""
-        splits = {}
+        splits = datasets.DatasetDict()
         for name, table in self.splits.items():
             keep = np.ones(len(table), dtype=bool)
             for column, value in wanted.items():
@@ -215,8 +215,8 @@ class Task:
             if not keep.any():
                 raise TaskError(f"{self.name}: no {name} sample with {wanted}.")
             splits[name] = table.select(np.flatnonzero(keep))
-        suffix = "-".join(str(value) for value in wanted.values())
-        return self._with_splits(splits, name=f"{self.name}-{suffix}", domain=str(wanted.get("domain", self.domain)))
+        name = "-".join([self.name, *map(str, wanted.values())])
+        return dataclasses.replace(self, name=name, splits=splits, domain=str(wanted.get("domain", self.domain)))
 
     def cropped(self, margin: int) -> Task:
         """The same task without `margin` pixels on each side of its images, so that two domains are framed alike.
@@ -229,16 +229,10 @@ class Task:
 
     def describe(self) -> pd.DataFrame:
         """Samples of each class in each split, and the share of the largest class (the majority baseline, in %)."""
-        counts = pd.DataFrame(
-            {
-                split: np.bincount(np.asarray(self.splits[split]["label"]), minlength=len(self.classes))
-                for split in SPLITS
-            },
-            index=list(self.classes),
-        ).T
-        counts["total"] = counts.sum(axis=1)
-        counts["majority %"] = (100 * counts[list(self.classes)].max(axis=1) / counts["total"]).round(1)
-        return counts
+        counts = [np.bincount(self.labels(split), minlength=len(self.classes)) for split in SPLITS]
+        frame = pd.DataFrame(counts, index=list(SPLITS), columns=list(self.classes))
+        total, largest = frame.sum(axis=1), frame.max(axis=1)
+        return frame.assign(**{"total": total, "majority %": (100 * largest / total).round(1)})
 
     def _table(self, split: str) -> datasets.Dataset:
         if split not in SPLITS:
@@ -266,9 +260,6 @@ class Task:
             table=self.table._fingerprint + (f"-crop{self.margin}" if self.margin else ""),
             modality=self.modality,
         )
-
-    def _with_splits(self, splits: dict, **changes: str) -> Task:
-        return dataclasses.replace(self, splits=datasets.DatasetDict(splits), **changes)
 
 
 def decode(table: datasets.Dataset, size: int | None = None, what: str = "images", *, margin: int = 0) -> torch.Tensor:
@@ -374,7 +365,6 @@ def task_from_dataset(
     group: str | None = None,
     domain: str = "",
     seed: int = 0,
-    fractions: tuple[float, float, float] = (0.6, 0.15, 0.25),
     label_rule: str = "as given in the data set",
     licence: str = "not stated",
     citation: str = "",
@@ -397,7 +387,7 @@ def task_from_dataset(
     unknown = set(parts) - set(SPLITS)
     if unknown or "train" not in parts:
         raise TaskError(f"{name}: splits {sorted(parts)}; use train, and if you like validation and test.")
-    content = text or image
+    content, modality = text or image, "text" if text else "image"
     for column in filter(None, (label, content, group)):
         if column not in parts["train"].column_names:
             raise TaskError(f"{name}: no column {column!r}; the columns are {', '.join(parts['train'].column_names)}.")
@@ -411,24 +401,21 @@ def task_from_dataset(
         rows = list(range(start, start + len(table)))
         start += len(table)
         groups = [str(value) for value in table[group]] if group else [f"row{row}" for row in rows]
-        drop = [column for column in ("label", "row", "group", label) if column in table.column_names]
-        table = table.remove_columns(list(dict.fromkeys(drop)))
-        kind = "text" if text else "image"
-        if content != kind:
-            table = table.rename_column(content, kind)
+        table = table.remove_columns([own for own in table.column_names if own in ("label", "row", "group", label)])
+        if content != modality:
+            table = table.rename_column(content, modality)
         if not text and not isinstance(table.features["image"], datasets.Image):
             table = table.cast_column("image", datasets.Image())
         for column, cells in {"label": labels, "row": rows, "group": groups}.items():
             table = table.add_column(column, cells)
         tables[split] = table
-    table = datasets.concatenate_datasets([tables[split] for split in parts])
     return Task(
         name=name,
-        modality="text" if text else "image",
+        modality=modality,
         classes=classes,
         domain=domain or name,
-        table=table,
-        splits=datasets.DatasetDict(_complete_splits(tables, fractions, seed, name)),
+        table=datasets.concatenate_datasets(list(tables.values())),
+        splits=datasets.DatasetDict(_complete_splits(tables, seed, name)),
         label_rule=label_rule,
         licence=licence,
         citation=citation,
@@ -451,16 +438,14 @@ def _class_names(parts: dict[str, datasets.Dataset], label: str, name: str) -> t
     return tuple(str(value) for value in range(int(max(values)) + 1))
 
 
-def _complete_splits(
-    tables: dict[str, datasets.Dataset], fractions: tuple[float, float, float], seed: int, name: str
-) -> dict[str, datasets.Dataset]:
+def _complete_splits(tables: dict[str, datasets.Dataset], seed: int, name: str) -> dict[str, datasets.Dataset]:
     """The splits that are there, and those that are missing cut off the training samples."""
-    missing = [split for split in ("validation", "test") if split not in tables]
+    missing = [split for split in SPLITS if split not in tables]
     if not missing:
         return tables
     train = tables["train"]
     try:
-        rows = split_rows(train["label"], train["group"], fractions=fractions, seed=seed)
+        rows = split_rows(train["label"], train["group"], seed=seed)
     except ValueError as error:
         raise TaskError(f"{name}: {error}") from None
     back = np.sort(np.concatenate([rows[part] for part in SPLITS if part not in missing]))
