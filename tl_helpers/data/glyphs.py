@@ -7,7 +7,7 @@ alphabets that it has never seen - the printed cousin of Omniglot (Lake et al. 2
 from __future__ import annotations
 
 import functools
-import importlib
+import importlib.resources
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tl_helpers import keys, runtime, store
 from tl_helpers.data.errors import TaskError
+from tl_helpers.data.splits import SPLITS
 from tl_helpers.data.task import Samples
 
 SIDE = 28
@@ -91,41 +92,35 @@ class MetaTask:
 
     def __post_init__(self) -> None:
         owner: dict[str, str] = {}
-        for split in ("train", "validation", "test"):
+        for split in SPLITS:
             if split not in self.splits:
                 raise TaskError(f"{self.name}: no split named {split}; a meta-task has train, validation and test.")
             for name in self.splits[split].classes:
-                if name in owner:
+                if owner.setdefault(name, split) != split:
                     raise TaskError(
                         f"{self.name}: class {name!r} is in {owner[name]} and in {split}. A meta-task is tested on "
                         "classes that were never trained on: put the class into one split."
                     )
-                owner[name] = split
-
-
-def load_meta_task(name: str = "glyphs") -> MetaTask:
-    """A task for episodes, by name: ``glyphs``. A TaskError for another name, or a font that cannot be read."""
-    if name != "glyphs":
-        raise TaskError(f"{name!r} is no packaged meta-task: use 'glyphs'.")
-    return _glyphs()
 
 
 @functools.cache
-def _glyphs() -> MetaTask:
+def load_meta_task(name: str) -> MetaTask:
+    """A task for episodes, by name: ``glyphs``. A TaskError for another name, or a font that cannot be read."""
+    if name != "glyphs":
+        raise TaskError(f"{name!r} is no packaged meta-task: use 'glyphs'.")
     files = [font_file(font) for scripts in SCRIPTS.values() for script in scripts.values() for font in script.fonts]
     stamp = [[path.name, path.stat().st_size] for path in files]
-    key = keys.fingerprint("glyphs", runtime.versions(), keys.code_name(_make), stamp, SCRIPTS, PRINTS, SIDE, TWINS)
+    key = keys.fingerprint("glyphs", runtime.versions(), keys.code_name(_make), stamp)
     found = store.shared("images").compute(key, _make)
     splits, row = {}, 0
     for split in SCRIPTS:
         pixels, codes, origin = found[f"{split}_pixels"], found[f"{split}_codes"], found[f"{split}_origin"]
-        names = [unicodedata.name(chr(code)) for code in codes.tolist()]
         scripts = np.array(list(SCRIPTS[split]))[origin.numpy()]
         splits[split] = Samples(
             name=f"glyphs/{split}",
             inputs=pixels,
             labels=torch.arange(len(codes)).repeat_interleave(PRINTS),
-            classes=tuple(names),
+            classes=tuple(unicodedata.name(chr(code)) for code in codes.tolist()),
             rows=np.arange(row, row + len(pixels)),
             extra={"script": np.repeat(scripts, PRINTS), "face": found[f"{split}_faces"].numpy()},
             table="glyphs",
@@ -200,16 +195,13 @@ def font_file(name: str) -> Path:
     if shipped.exists():
         return shipped
     try:
-        package = importlib.import_module(f"fontpkg_{name}")
+        folder = Path(importlib.resources.files(f"fontpkg_{name}") / "files")
     except ImportError:
         raise TaskError(f"Font {name} is missing: pip install fontpkg-{name.replace('_', '-')}.") from None
-    files = sorted(
-        (Path(package.__file__).parent / "files").glob("*.ttf"), key=lambda path: ("Italic" in path.name, path.name)
-    )
-    regular = [path for path in files if path.stem.endswith(("-Regular", "]"))]
-    if not (regular or files):
+    files = sorted(path for path in folder.glob("*.ttf") if path.stem.endswith(("-Regular", "]")))
+    if not files:
         raise TaskError(f"The package fontpkg-{name.replace('_', '-')} holds no font. Install it again.")
-    return (regular or files)[0]
+    return min(files, key=lambda path: "Italic" in path.name)
 
 
 def print_of(text: str, font: ImageFont.FreeTypeFont, random: np.random.Generator) -> np.ndarray:
