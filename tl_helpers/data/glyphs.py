@@ -198,10 +198,10 @@ def font_file(name: str) -> Path:
         folder = Path(importlib.resources.files(f"fontpkg_{name}") / "files")
     except ImportError:
         raise TaskError(f"Font {name} is missing: pip install fontpkg-{name.replace('_', '-')}.") from None
-    files = sorted(path for path in folder.glob("*.ttf") if path.stem.endswith(("-Regular", "]")))
+    files = [path for path in folder.glob("*.ttf") if path.stem.endswith(("-Regular", "]"))]
     if not files:
         raise TaskError(f"The package fontpkg-{name.replace('_', '-')} holds no font. Install it again.")
-    return min(files, key=lambda path: "Italic" in path.name)
+    return min(files, key=lambda path: ("Italic" in path.name, path.name))
 
 
 def print_of(text: str, font: ImageFont.FreeTypeFont, random: np.random.Generator) -> np.ndarray:
