@@ -74,8 +74,7 @@ def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task
 
 
 def _from_folder(folder: Path, seed: int) -> Task:
-    endings = {ending.lower() for ending in Image.registered_extensions()}
-    images = [path for path in folder.rglob("*") if path.suffix.lower() in endings]
+    images = [path for path in folder.rglob("*") if path.suffix.lower() in Image.registered_extensions()]
     tables = [path for ending in ("csv", "parquet", "arrow", "jsonl") for path in folder.rglob(f"*.{ending}")]
     if not images and not tables:
         raise TaskError(f"No images in {folder}. Put them into one sub-folder for each class: {folder.name}/cat/1.png.")

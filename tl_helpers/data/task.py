@@ -244,8 +244,7 @@ class Task:
             raise ValueError(f"size={size}: {self.name} is text, which has no size in pixels. Leave it out.")
         if size is not None and size < 8:
             raise ValueError(f"size={size}: images need at least 8 x 8 pixels.")
-        rows = np.asarray(table["row"])
-        further = [name for name in table.column_names if name not in ("image", "text", "label", "row", "group")]
+        rows, own = np.asarray(table["row"]), ("image", "text", "label", "row", "group")
         if self.modality == "text":
             inputs = encode_texts(table["text"], self.name)
         else:
@@ -256,7 +255,7 @@ class Task:
             labels=torch.as_tensor(np.asarray(table["label"]), dtype=torch.int64),
             classes=self.classes,
             rows=rows,
-            extra={column: np.asarray(table[column]) for column in further},
+            extra={column: np.asarray(table[column]) for column in table.column_names if column not in own},
             table=self.table._fingerprint + (f"-crop{self.margin}" if self.margin else ""),
             modality=self.modality,
         )
@@ -273,10 +272,8 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
         return _DECODED[known]
     items = table.cast_column("image", datasets.Image(decode=False))["image"]
     encoded = [_read_bytes(item) for item in items]
-    digest = hashlib.sha256()
-    for raw in encoded:
-        digest.update(hashlib.sha256(raw).digest())
-    key = keys.fingerprint("pixels", runtime.versions(), keys.code_name(_decode_all), digest.hexdigest(), size, margin)
+    content = [hashlib.sha256(raw).hexdigest() for raw in encoded]
+    key = keys.fingerprint("pixels", runtime.versions(), keys.code_name(_decode_all), content, size, margin)
     names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
     make = functools.partial(_decode_all, encoded, names, size, what, margin)
     pixels = store.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
@@ -318,24 +315,26 @@ def _read_bytes(item: dict) -> bytes:
         raise UnreadableImageError(f"{item['path']}: {error.strerror}. Was the folder moved?") from None
 
 
-def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: str, margin: int = 0) -> torch.Tensor:
+def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: str, margin: int) -> torch.Tensor:
     images = []
     pairs = zip(encoded, names, strict=True)
     for raw, name in runtime.progress(pairs, total=len(names), what=f"decoding {what}"):
         try:
             with Image.open(io.BytesIO(raw)) as image:
-                pixels = np.array(image if image.mode in ("L", "RGB") else _to_8_bit(image))
+                pixels = tvf.pil_to_tensor(image if image.mode in ("L", "RGB") else _to_8_bit(image))
         except (OSError, SyntaxError, ValueError) as error:
             raise UnreadableImageError(
                 f"{name} cannot be read as an image ({error}). Repair it, or remove it from the folder."
             ) from None
-        if 2 * margin >= min(pixels.shape[:2]):
-            raise TaskError(f"{name}: a margin of {margin} leaves nothing of {pixels.shape[0]} x {pixels.shape[1]}.")
-        images.append(pixels[margin : pixels.shape[0] - margin, margin : pixels.shape[1] - margin])
-    colour = any(pixels.ndim == 3 for pixels in images)
-    if size is None and len({pixels.shape[:2] for pixels in images}) > 1:
+        height, width = pixels.shape[1:]
+        if 2 * margin >= min(height, width):
+            raise TaskError(f"{name}: a margin of {margin} leaves nothing of {height} x {width}.")
+        images.append(pixels[:, margin : height - margin, margin : width - margin])
+    channels = max(len(pixels) for pixels in images)
+    if size is None and len({pixels.shape[1:] for pixels in images}) > 1:
         raise TaskError(f"{what}: the images differ in size, so give one: samples(split, size=224).")
-    return torch.stack([_to_tensor(pixels, colour, size) for pixels in images])
+    images = [pixels.expand(channels, -1, -1) for pixels in images]
+    return torch.stack([tvf.resize(pixels, [size, size], antialias=True) if size else pixels for pixels in images])
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -343,16 +342,6 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
         values = np.asarray(image, dtype=np.float64)
         return Image.fromarray((values / max(values.max(), 1) * 255).round().astype(np.uint8))
     return image.convert("L" if image.mode in ("1", "LA", "F") else "RGB")
-
-
-def _to_tensor(pixels: np.ndarray, colour: bool, size: int | None) -> torch.Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
-    tensor = tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
-    if colour and len(tensor) == 1:
-        tensor = tensor.expand(3, -1, -1)
-    if size is not None and tensor.shape[-2:] != (size, size):
-        tensor = tvf.resize(tensor, [size, size], antialias=True)
-    return tensor.contiguous()
 
 
 def task_from_dataset(
