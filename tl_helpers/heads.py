@@ -1,8 +1,7 @@
 """Heads: answers for queries from a few labelled features, the same function in training and in evaluation.
 
-Each takes support features (n * k, D), support labels (n * k,) from 0 to n - 1, and query features (m, D), and returns
-scores (m, n): the highest one is the answer. All are tensors; give float64 where rounding should not matter. A ValueError
-says which shapes do not fit, where there is one class only, labels skip a number, or features are NaN or infinite.
+All take and return tensors; give float64 where rounding should not matter. A ValueError says which shapes do not fit,
+where there is one class only, labels skip a number, or features are NaN or infinite.
 """
 
 from __future__ import annotations
@@ -15,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 Head = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Support features (n * k, D), their labels (n * k,), query features (m, D) to scores (m, n); the highest wins."""
+"""Support features (n * k, D), their labels (n * k,) from 0 to n - 1, query features (m, D) to scores (m, n).
+
+The highest score is the answer."""
 
 
 def class_means(x: Tensor, labels: Tensor) -> Tensor:
@@ -175,7 +176,7 @@ HEADS: dict[str, Callable] = {
 
 
 def _check(support: Tensor, labels: Tensor, query: Tensor) -> None:
-    """Raise where a head could not answer; what may be given is said in `nearest_centroid`."""
+    """Raise where a head could not answer; see `Head`."""
     if support.ndim != 2 or query.ndim != 2 or support.shape[1] != query.shape[1]:
         shapes = f"support {tuple(support.shape)} and query {tuple(query.shape)}"
         raise ValueError(f"{shapes}: give two tables with equally many columns.")

@@ -82,8 +82,6 @@ class MetaTask:
     """
 
     name: str
-    modality: str
-    domain: str
     splits: dict[str, Samples]
     licence: str
     citation: str
@@ -128,8 +126,6 @@ def load_meta_task(name: str) -> MetaTask:
         row += len(pixels)
     return MetaTask(
         name="glyphs",
-        modality="image",
-        domain="printed characters, 28 x 28",
         splits=splits,
         licence="SIL Open Font Licence or Apache 2.0 (packages fontpkg-*); DejaVu and STIX: free licences, see matplotlib",
         citation="Google Fonts; matplotlib's fonts (Hunter 2007)",

@@ -94,19 +94,18 @@ def _from_folder(folder: Path, seed: int) -> Task:
 
 def _elpv(seed: int, blocks: bool = False) -> Task:
     home = Path(importlib.resources.files("elpv_dataset") / "data")
-    lines = [line.split() for line in (home / "labels.csv").read_text().splitlines() if line.strip()]
-    probability = np.array([float(line[1]) for line in lines])
-    domain = np.array([line[2] for line in lines])
+    files, probability, domain = np.loadtxt(home / "labels.csv", dtype=str).T
+    probability = probability.astype(float)
     label = (probability >= DEFECT_FROM).astype(int)
-    groups = np.arange(len(lines))
+    groups = np.arange(len(files))
     if blocks:
         groups = np.char.add(domain, (groups // BLOCK).astype(str))
     rows = split_rows(np.char.add(domain, label.astype(str)), groups, seed=seed)
     table = datasets.Dataset.from_dict(
         {
-            "image": [str(home / line[0]) for line in lines],
+            "image": [str(home / file) for file in files],
             "label": label,
-            "row": np.arange(len(lines)),
+            "row": np.arange(len(files)),
             "group": [str(group) for group in groups],
             "probability": probability,
             "domain": domain,

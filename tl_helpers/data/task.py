@@ -132,10 +132,10 @@ class Task:
     domain: str
     splits: datasets.DatasetDict
     table: datasets.Dataset
-    label_rule: str
-    licence: str
-    citation: str
-    source: str
+    label_rule: str = "as given in the data set"
+    licence: str = "not stated"
+    citation: str = ""
+    source: str = ""
     note: str = ""
     margin: int = 0
 
@@ -354,18 +354,15 @@ def task_from_dataset(
     group: str | None = None,
     domain: str = "",
     seed: int = 0,
-    label_rule: str = "as given in the data set",
-    licence: str = "not stated",
-    citation: str = "",
-    source: str = "",
-    note: str = "",
+    **facts: str,
 ) -> Task:
     """A task from whatever `datasets` can read: a folder, CSV, Parquet, pandas, the hub.
 
     A data set with splits keeps its test split; a missing validation (or test) split is cut off the rest, stratified
     and by group. Labels may be numbers (`datasets.ClassLabel` or int) or text. With `text`, that column holds
-    sentences, and the task is one of text instead of images. A TaskError says which columns are missing, which class is
-    empty or the only one, which labels are out of range, or what leaks between the splits.
+    sentences, and the task is one of text instead of images. The `facts` are the task's: ``label_rule``, ``licence``,
+    ``citation``, ``source``, ``note``. A TaskError says which columns are missing, which class is empty or the only one,
+    which labels are out of range, or what leaks between the splits.
     """
     if isinstance(data, datasets.Dataset):
         data = datasets.DatasetDict({"train": data})
@@ -405,11 +402,7 @@ def task_from_dataset(
         domain=domain or name,
         table=datasets.concatenate_datasets(list(tables.values())),
         splits=datasets.DatasetDict(_complete_splits(tables, seed, name)),
-        label_rule=label_rule,
-        licence=licence,
-        citation=citation,
-        source=source or name,
-        note=note,
+        **{"source": name} | facts,
     )
 
 
