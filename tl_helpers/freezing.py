@@ -92,12 +92,8 @@ def parameter_groups(model: Classifier, lr: float, *, decay: float = 1.0, weight
 
     The head trains at `lr`, above 0; each stage below it at `decay`, in (0, 1], times the rate of the one above
     (discriminative rates, Howard and Ruder 2018, who divide by 2.6: ``decay=1 / 2.6``). Weight decay is for weights of
-    two and more dimensions; biases and batch norm get none.
-
-    Returns
-    -------
-    list of dict
-        Each with ``name``, ``params``, ``lr`` and ``weight_decay``, from input to head.
+    two and more dimensions; biases and batch norm get none. A group has ``name``, ``params``, ``lr`` and
+    ``weight_decay``; they come from input to head.
     """
     if not lr > 0:
         raise ValueError(f"lr={lr}: the learning rate must be above 0.")

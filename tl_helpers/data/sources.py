@@ -51,10 +51,7 @@ def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task
         ELPV only. ``random`` (used in the literature) spreads cells freely; ``blocks`` keeps runs of neighbouring cells
         together, which approximates a split by module.
 
-    Raises
-    ------
-    TaskError
-        For a folder that does not exist or holds no images, and for data that cannot be a task.
+    A TaskError for a folder that does not exist or holds no images, and for data that cannot be a task.
     """
     if split not in ("random", "blocks") or (split == "blocks" and name != "elpv"):
         raise ValueError(f"split={split!r} for {name}: use 'random', or for elpv also 'blocks'.")

@@ -26,12 +26,8 @@ def split_rows(
     Returns
     -------
     dict of str to int64 array
-        Sorted row numbers for ``train``, ``validation`` and ``test``: disjoint, and together all rows.
-
-    Raises
-    ------
-    ValueError
-        For empty input, lengths that differ, or a stratum too small to be split.
+        Sorted row numbers for ``train``, ``validation`` and ``test``: disjoint, and together all rows. A ValueError for
+        empty input, lengths that differ, or a stratum too small to be split.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or len(labels) == 0:

@@ -23,27 +23,14 @@ LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 
 
 def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, seed: int = 0) -> Backbone:
-    """A backbone by name.
+    """A backbone by name; without `pretrained` the same architecture with random weights, from `seed`.
 
-    Parameters
-    ----------
-    name : str
-        ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip); ``digit_cnn``
-        and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer, which knows
-        *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning); ``conv4``
-        (smaller still, the network of few-shot learning); or ``timm/NAME`` for any EfficientNet- or ResNet-like model
-        of timm (weights need ``TL_ONLINE=1``).
-    pretrained : bool
-        With False: the same architecture with random weights, from `seed`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, or pre-trained weights that do not exist.
-    WeightsError
-        For a missing or damaged weight file.
-    RuntimeError
-        For hub weights while offline.
+    The names are ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip);
+    ``digit_cnn`` and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer,
+    which knows *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning);
+    ``conv4`` (smaller still, the network of few-shot learning); and ``timm/NAME`` for any EfficientNet- or ResNet-like
+    model of timm (weights need ``TL_ONLINE=1``, else a RuntimeError). A ValueError for an unknown name, or pre-trained
+    weights that do not exist; a WeightsError for a missing or damaged weight file.
     """
     if name in PACKAGED:
         return PACKAGED[name](pretrained, seed)
@@ -102,13 +89,10 @@ def _pretrained_lite0(file: Path) -> nn.Module:
     """Read and checked once a process; callers get copies."""
     network = _lite0_network(pretrained=False, seed=0)
     weights = read_weights(file, LITE0_SHA256)
-    own = network.state_dict()
-    # The file names the same 296 tensors in the same order as timm, only differently.
-    pairs = list(zip(own, weights, strict=True))
-    wrong = [name for name, other in pairs if own[name].shape != weights[other].shape]
-    if wrong:
-        raise WeightsError(f"The weights do not fit the installed timm: {', '.join(wrong[:3])} differ in shape.")
-    network.load_state_dict({name: weights[other] for name, other in pairs})
+    try:  # the file names the same 296 tensors in the same order as timm, only differently
+        network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
+    except (RuntimeError, ValueError) as error:
+        raise WeightsError(f"The weights do not fit the installed timm ({error}).") from None
     return network
 
 
