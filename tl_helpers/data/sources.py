@@ -38,6 +38,8 @@ PRINTS = 15
 def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task:
     """A task by name: packaged, from a folder, or from the hub.
 
+    A TaskError for a folder that does not exist or holds no images, and for data that cannot be a task.
+
     Parameters
     ----------
     name : str or pathlib.Path
@@ -50,8 +52,6 @@ def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task
     split : {"random", "blocks"}
         ELPV only. ``random`` (used in the literature) spreads cells freely; ``blocks`` keeps runs of neighbouring cells
         together, which approximates a split by module.
-
-    A TaskError for a folder that does not exist or holds no images, and for data that cannot be a task.
     """
     if split not in ("random", "blocks") or (split == "blocks" and name != "elpv"):
         raise ValueError(f"split={split!r} for {name}: use 'random', or for elpv also 'blocks'.")
