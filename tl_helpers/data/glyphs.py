@@ -110,20 +110,21 @@ def load_meta_task(name: str) -> MetaTask:
     stamp = [[path.name, path.stat().st_size] for path in files]
     key = keys.fingerprint("glyphs", runtime.versions(), keys.code_name(_make), stamp)
     found = store.shared("images").compute(key, _make)
-    splits, row = {}, 0
-    for split in SCRIPTS:
-        pixels, codes, origin = found[f"{split}_pixels"], found[f"{split}_codes"], found[f"{split}_origin"]
-        scripts = np.array(list(SCRIPTS[split]))[origin.numpy()]
+    names = [unicodedata.name(chr(code)) for code in found["codes"].tolist()]
+    scripts = np.array([name for part in SCRIPTS.values() for name in part])[found["scripts"].numpy()]
+    splits = {}
+    for split, part in SCRIPTS.items():
+        classes = np.flatnonzero(np.isin(scripts, list(part)))
+        rows = (classes[:, None] * PRINTS + np.arange(PRINTS)).ravel()
         splits[split] = Samples(
             name=f"glyphs/{split}",
-            inputs=pixels,
-            labels=torch.arange(len(codes)).repeat_interleave(PRINTS),
-            classes=tuple(unicodedata.name(chr(code)) for code in codes.tolist()),
-            rows=np.arange(row, row + len(pixels)),
-            extra={"script": np.repeat(scripts, PRINTS), "face": found[f"{split}_faces"].numpy()},
+            inputs=found["prints"][rows],
+            labels=torch.arange(len(classes)).repeat_interleave(PRINTS),
+            classes=tuple(names[number] for number in classes),
+            rows=rows,
+            extra={"script": np.repeat(scripts[classes], PRINTS)},
             table="glyphs",
         )
-        row += len(pixels)
     return MetaTask(
         name="glyphs",
         splits=splits,
@@ -135,13 +136,10 @@ def load_meta_task(name: str) -> MetaTask:
 
 
 def _make() -> dict[str, torch.Tensor]:
-    seen: list[np.ndarray] = []
-    todo = [(split, number, name) for split, part in SCRIPTS.items() for number, name in enumerate(part)]
-    parts: dict[str, list] = {
-        f"{split}_{what}": [] for split in SCRIPTS for what in ("pixels", "codes", "origin", "faces")
-    }
-    for split, number, name in runtime.progress(todo, total=len(todo), what="printing glyphs"):
-        script = SCRIPTS[split][name]
+    """The prints of one character after another, their code points, and the numbers of their scripts."""
+    seen, prints, codes, origin = [], [], [], []
+    scripts = [script for part in SCRIPTS.values() for script in part.values()]
+    for number, script in enumerate(runtime.progress(scripts, total=len(scripts), what="printing glyphs")):
         available = list(faces(script))
         for code in characters(script):
             looks = upright(chr(code), available[0])
@@ -150,15 +148,11 @@ def _make() -> dict[str, torch.Tensor]:
             seen.append(looks)
             random = np.random.default_rng(code)  # the prints are the data set: the same whatever else is printed
             order = random.permutation(len(available))
-            chosen = [int(order[k % len(order)]) for k in range(PRINTS)]
-            parts[f"{split}_pixels"] += [print_of(chr(code), available[face], random) for face in chosen]
-            parts[f"{split}_codes"].append(code)
-            parts[f"{split}_origin"].append(number)
-            parts[f"{split}_faces"] += chosen
-    return {
-        key: torch.as_tensor(np.stack(values))[:, None] if key.endswith("pixels") else torch.tensor(values)
-        for key, values in parts.items()
-    }
+            prints += [print_of(chr(code), available[order[k % len(order)]], random) for k in range(PRINTS)]
+            codes.append(code)
+            origin.append(number)
+    pixels = torch.as_tensor(np.stack(prints))[:, None]
+    return {"prints": pixels, "codes": torch.tensor(codes), "scripts": torch.tensor(origin)}
 
 
 def characters(script: Script) -> list[int]:
