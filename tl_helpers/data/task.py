@@ -76,11 +76,6 @@ class Samples:
         return len(self.labels)
 
     @property
-    def size(self) -> int:
-        """Height of the images in pixels (they are square after `Task.samples`)."""
-        return int(self.inputs.shape[-2])
-
-    @property
     def texts(self) -> list[str]:
         """The sentences, if that is what these samples are; a ValueError for images."""
         return decode_texts(self.inputs)
