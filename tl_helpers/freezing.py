@@ -51,10 +51,8 @@ def freeze(model: Classifier, depth: int, *, batch_norm: str = "train") -> Class
 
 def snapshot(model: Classifier) -> Snapshot:
     """A copy of all parameters and buffers, to compare with later."""
-    return Snapshot(
-        {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
-        model.backbone.frozen_depth,
-    )
+    state = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
+    return Snapshot(state, model.backbone.frozen_depth)
 
 
 def assert_frozen(model: Classifier, before: Snapshot) -> None:
@@ -65,10 +63,11 @@ def assert_frozen(model: Classifier, before: Snapshot) -> None:
     """
     stages = model.backbone.stage_names
     frozen = tuple(f"backbone.stages.{name}." for name in stages[: before.depth])
-    after = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    buffers = {name for name, _ in model.named_buffers()}
-    moved = [name for name in after if name.startswith(frozen) and not _identical(after[name], before.state[name])]
-    if moved and all(name in buffers for name in moved):
+    now = model.state_dict().items()
+    changed = {name for name, tensor in now if not torch.equal(tensor.cpu(), before.state[name])}
+    moved = [name for name, _ in now if name in changed and name.startswith(frozen)]
+    parameters = {name for name, _ in model.named_parameters()}
+    if moved and not parameters.intersection(moved):
         raise FreezeViolation(
             f"Batch-norm statistics below the freeze line drifted ({len(moved)} buffers, first: {moved[0]}). Setting "
             "requires_grad to False does not stop that: keep frozen stages in eval mode while training (use freeze())."
@@ -79,10 +78,9 @@ def assert_frozen(model: Classifier, before: Snapshot) -> None:
             "after the snapshot?"
         )
     parts = {f"backbone.stages.{name}.": f"stage {name}" for name in stages[before.depth :]} | {"head.": "the head"}
-    trainable = {name for name, _ in model.named_parameters()}
     for prefix, what in parts.items():
-        names = [name for name in trainable if name.startswith(prefix)]
-        if names and all(_identical(after[name], before.state[name]) for name in names):
+        names = {name for name in parameters if name.startswith(prefix)}
+        if names and not names & changed:
             raise FreezeViolation(
                 f"Nothing in {what} changed although it is above the freeze line. Was it frozen by mistake, left out of "
                 "the optimiser, or was the learning rate 0?"
@@ -94,12 +92,8 @@ def parameter_groups(model: Classifier, lr: float, *, decay: float = 1.0, weight
 
     The head trains at `lr`, above 0; each stage below it at `decay`, in (0, 1], times the rate of the one above
     (discriminative rates, Howard and Ruder 2018, who divide by 2.6: ``decay=1 / 2.6``). Weight decay is for weights of
-    two and more dimensions; biases and batch norm get none.
-
-    Returns
-    -------
-    list of dict
-        Each with ``name``, ``params``, ``lr`` and ``weight_decay``, from input to head.
+    two and more dimensions; biases and batch norm get none. A group has ``name``, ``params``, ``lr`` and
+    ``weight_decay``; they come from input to head.
     """
     if not lr > 0:
         raise ValueError(f"lr={lr}: the learning rate must be above 0.")
@@ -121,7 +115,3 @@ def parameter_groups(model: Classifier, lr: float, *, decay: float = 1.0, weight
 def count_trainable(model: nn.Module) -> int:
     """Number of parameters that training changes."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def _identical(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one, other)

@@ -1,8 +1,7 @@
 """Heads: answers for queries from a few labelled features, the same function in training and in evaluation.
 
-Each takes support features (n * k, D), support labels (n * k,) from 0 to n - 1, and query features (m, D), and returns
-scores (m, n): the highest one is the answer. All are tensors; give float64 where rounding should not matter. A ValueError
-says which shapes do not fit, where there is one class only, labels skip a number, or features are NaN or infinite.
+All take and return tensors; give float64 where rounding should not matter. A ValueError says which shapes do not fit,
+where there is one class only, labels skip a number, or features are NaN or infinite.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 Head = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Support features (n * k, D), their labels (n * k,), query features (m, D) to scores (m, n); the highest wins."""
+"""Support features (n * k, D), their labels (n * k,) from 0 to n - 1, query features (m, D) to scores (m, n).
 
-
-# ---- class means -----------------------------------------------------------------------------------------------------
+The highest score is the answer."""
 
 
 def class_means(x: Tensor, labels: Tensor) -> Tensor:
@@ -82,9 +80,6 @@ def centred(head: Head, mean: Tensor) -> Head:
     )
 
 
-# ---- every sample votes ----------------------------------------------------------------------------------------------
-
-
 def matching(support: Tensor, labels: Tensor, query: Tensor, *, scale: float = 10.0) -> Tensor:
     """Log-probabilities of a soft nearest neighbour: each support sample votes with softmax(scale * cosine).
 
@@ -93,9 +88,6 @@ def matching(support: Tensor, labels: Tensor, query: Tensor, *, scale: float = 1
     _check(support, labels, query)
     votes = (scale * cosines(query, support)).softmax(dim=1) @ functional.one_hot(labels).to(support.dtype)
     return (votes + 1e-12).log()
-
-
-# ---- ridge regression ------------------------------------------------------------------------------------------------
 
 
 def ridge_weights(x: Tensor, targets: Tensor, penalty: float) -> Tensor:
@@ -142,9 +134,6 @@ def ridge_predict(support: Tensor, y: Tensor, query: Tensor, *, penalty: float =
     return q @ ridge_weights(x, y, penalty * len(x))
 
 
-# ---- trained on the support ------------------------------------------------------------------------------------------
-
-
 def linear_probe(support: Tensor, labels: Tensor, query: Tensor, *, c: float = 1.0) -> Tensor:
     """Logistic regression on features of length 1 (times the root of D): the linear classifier of Tian et al. (2020).
 
@@ -174,8 +163,6 @@ def cosine_classifier(
     return scale * cosines(query, weights.detach())
 
 
-# ---- all of them -----------------------------------------------------------------------------------------------------
-
 HEADS: dict[str, Callable] = {
     "nearest centroid": nearest_centroid,
     "cosine centroid": cosine_centroid,
@@ -189,7 +176,7 @@ HEADS: dict[str, Callable] = {
 
 
 def _check(support: Tensor, labels: Tensor, query: Tensor) -> None:
-    """Raise where a head could not answer; what may be given is said in `nearest_centroid`."""
+    """Raise where a head could not answer; see `Head`."""
     if support.ndim != 2 or query.ndim != 2 or support.shape[1] != query.shape[1]:
         shapes = f"support {tuple(support.shape)} and query {tuple(query.shape)}"
         raise ValueError(f"{shapes}: give two tables with equally many columns.")

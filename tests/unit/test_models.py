@@ -26,11 +26,12 @@ def test_stages_compute_what_timm_computes(lite0):
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     x = x.to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        ours = lite0.eval().embed(x)
+        ours = lite0.eval()(x)
         torch.testing.assert_close(ours, network(x), rtol=1e-5, atol=1e-6)
         assert ours.shape == (2, lite0.dim) == (2, 1280)
         maps = lite0.stage_outputs(x)
         torch.testing.assert_close(pool_maps(maps["head_conv"]), ours)
+        torch.testing.assert_close(lite0(maps["stage4"], depth=5), ours)
     assert tuple(maps) == lite0.stage_names
     assert lite0.depth == 9
 
@@ -114,19 +115,10 @@ def test_prepare_refuses(lite0, pixels, says):
         lite0.prepare(pixels)
 
 
-def test_split_is_the_whole(lite0):
-    x = torch.randn(1, 3, 32, 32)
-    lite0.eval()
-    with torch.inference_mode():
-        for depth in (0, 4, 9):
-            below, above = lite0.split(depth)
-            torch.testing.assert_close(pool_maps(above(below(x))), lite0(x))
-
-
 @pytest.mark.parametrize("depth", [-1, 10, 1.5, True, "3"])
 def test_freeze_depth_out_of_range_names_the_stages(lite0, depth):
     with pytest.raises(ValueError, match="stem, stage1"):
-        lite0.split(depth)
+        lite0.check_depth(depth)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,6 @@ def test_split_repeats_with_its_seed_only():
     ("labels", "options", "says"),
     [
         ([], {}, "non-empty"),
-        ([0, 1] * 9, {"fractions": (0.5, 0.5, 0.5)}, "add up to 1"),
         ([0, 1] * 9, {"groups": [1, 2]}, "one group for each row"),
         ([0] * 20 + [1, 1], {}, "only 2 row"),
     ],

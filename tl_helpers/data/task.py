@@ -76,11 +76,6 @@ class Samples:
         return len(self.labels)
 
     @property
-    def size(self) -> int:
-        """Height of the images in pixels (they are square after `Task.samples`)."""
-        return int(self.inputs.shape[-2])
-
-    @property
     def texts(self) -> list[str]:
         """The sentences, if that is what these samples are; a ValueError for images."""
         return decode_texts(self.inputs)
@@ -132,10 +127,10 @@ class Task:
     domain: str
     splits: datasets.DatasetDict
     table: datasets.Dataset
-    label_rule: str
-    licence: str
-    citation: str
-    source: str
+    label_rule: str = "as given in the data set"
+    licence: str = "not stated"
+    citation: str = ""
+    source: str = ""
     note: str = ""
     margin: int = 0
 
@@ -144,17 +139,16 @@ class Task:
         if missing:
             raise TaskError(f"{self.name}: no split named {', '.join(missing)}; a task has {', '.join(SPLITS)}.")
         for column in ("row", "group"):
-            seen: dict = {}
+            owner: dict = {}
             for split in SPLITS:
                 for value in set(self.splits[split][column]):
-                    if value in seen:
+                    if owner.setdefault(value, split) != split:
                         raise TaskError(
-                            f"{self.name}: {column} {value!r} is in {seen[value]} and in {split}. That is leakage: "
+                            f"{self.name}: {column} {value!r} is in {owner[value]} and in {split}. That is leakage: "
                             "put all of it into one split."
                         )
-                    seen[value] = split
         for split in SPLITS:
-            labels = np.asarray(self.splits[split]["label"])
+            labels = self.labels(split)
             if len(labels) == 0:
                 raise TaskError(f"{self.name}: the {split} split is empty.")
             if labels.min() < 0 or labels.max() >= len(self.classes):
@@ -162,7 +156,7 @@ class Task:
                     f"{self.name}: the {split} split holds label {labels.max() if labels.min() >= 0 else labels.min()}, "
                     f"but the classes are numbered 0 to {len(self.classes) - 1}."
                 )
-        present = np.unique(np.asarray(self.splits["train"]["label"]))
+        present = np.unique(self.labels("train"))
         if len(present) < 2:
             only = self.classes[int(present[0])]
             raise TaskError(f"{self.name}: only one class ({only}) in the train split; a classifier needs two or more.")
@@ -201,11 +195,12 @@ class Task:
             chosen = np.sort(nested_subset(np.asarray(train["label"]), n, seed))
         except ValueError as error:
             raise TaskError(f"{self.name}: {error}") from None
-        return self._with_splits({**self.splits, "train": train.select(chosen)}, name=f"{self.name}-{n}labels")
+        splits = datasets.DatasetDict({**self.splits, "train": train.select(chosen)})
+        return dataclasses.replace(self, name=f"{self.name}-{n}labels", splits=splits)
 
     def only(self, **wanted: object) -> Task:
         """The part of every split where columns hold these values, such as ``task.only(domain="mono")``."""
-        splits = {}
+        splits = datasets.DatasetDict()
         for name, table in self.splits.items():
             keep = np.ones(len(table), dtype=bool)
             for column, value in wanted.items():
@@ -215,8 +210,8 @@ class Task:
             if not keep.any():
                 raise TaskError(f"{self.name}: no {name} sample with {wanted}.")
             splits[name] = table.select(np.flatnonzero(keep))
-        suffix = "-".join(str(value) for value in wanted.values())
-        return self._with_splits(splits, name=f"{self.name}-{suffix}", domain=str(wanted.get("domain", self.domain)))
+        name = "-".join([self.name, *map(str, wanted.values())])
+        return dataclasses.replace(self, name=name, splits=splits, domain=str(wanted.get("domain", self.domain)))
 
     def cropped(self, margin: int) -> Task:
         """The same task without `margin` pixels on each side of its images, so that two domains are framed alike.
@@ -229,16 +224,10 @@ class Task:
 
     def describe(self) -> pd.DataFrame:
         """Samples of each class in each split, and the share of the largest class (the majority baseline, in %)."""
-        counts = pd.DataFrame(
-            {
-                split: np.bincount(np.asarray(self.splits[split]["label"]), minlength=len(self.classes))
-                for split in SPLITS
-            },
-            index=list(self.classes),
-        ).T
-        counts["total"] = counts.sum(axis=1)
-        counts["majority %"] = (100 * counts[list(self.classes)].max(axis=1) / counts["total"]).round(1)
-        return counts
+        counts = [np.bincount(self.labels(split), minlength=len(self.classes)) for split in SPLITS]
+        frame = pd.DataFrame(counts, index=list(SPLITS), columns=list(self.classes))
+        total, largest = frame.sum(axis=1), frame.max(axis=1)
+        return frame.assign(**{"total": total, "majority %": (100 * largest / total).round(1)})
 
     def _table(self, split: str) -> datasets.Dataset:
         if split not in SPLITS:
@@ -250,8 +239,7 @@ class Task:
             raise ValueError(f"size={size}: {self.name} is text, which has no size in pixels. Leave it out.")
         if size is not None and size < 8:
             raise ValueError(f"size={size}: images need at least 8 x 8 pixels.")
-        rows = np.asarray(table["row"])
-        further = [name for name in table.column_names if name not in ("image", "text", "label", "row", "group")]
+        rows, own = np.asarray(table["row"]), ("image", "text", "label", "row", "group")
         if self.modality == "text":
             inputs = encode_texts(table["text"], self.name)
         else:
@@ -262,13 +250,10 @@ class Task:
             labels=torch.as_tensor(np.asarray(table["label"]), dtype=torch.int64),
             classes=self.classes,
             rows=rows,
-            extra={column: np.asarray(table[column]) for column in further},
+            extra={column: np.asarray(table[column]) for column in table.column_names if column not in own},
             table=self.table._fingerprint + (f"-crop{self.margin}" if self.margin else ""),
             modality=self.modality,
         )
-
-    def _with_splits(self, splits: dict, **changes: str) -> Task:
-        return dataclasses.replace(self, splits=datasets.DatasetDict(splits), **changes)
 
 
 def decode(table: datasets.Dataset, size: int | None = None, what: str = "images", *, margin: int = 0) -> torch.Tensor:
@@ -282,10 +267,8 @@ def decode(table: datasets.Dataset, size: int | None = None, what: str = "images
         return _DECODED[known]
     items = table.cast_column("image", datasets.Image(decode=False))["image"]
     encoded = [_read_bytes(item) for item in items]
-    digest = hashlib.sha256()
-    for raw in encoded:
-        digest.update(hashlib.sha256(raw).digest())
-    key = keys.fingerprint("pixels", runtime.versions(), keys.code_name(_decode_all), digest.hexdigest(), size, margin)
+    content = [hashlib.sha256(raw).hexdigest() for raw in encoded]
+    key = keys.fingerprint("pixels", runtime.versions(), keys.code_name(_decode_all), content, size, margin)
     names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
     make = functools.partial(_decode_all, encoded, names, size, what, margin)
     pixels = store.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
@@ -327,24 +310,26 @@ def _read_bytes(item: dict) -> bytes:
         raise UnreadableImageError(f"{item['path']}: {error.strerror}. Was the folder moved?") from None
 
 
-def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: str, margin: int = 0) -> torch.Tensor:
+def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: str, margin: int) -> torch.Tensor:
     images = []
     pairs = zip(encoded, names, strict=True)
     for raw, name in runtime.progress(pairs, total=len(names), what=f"decoding {what}"):
         try:
             with Image.open(io.BytesIO(raw)) as image:
-                pixels = np.array(image if image.mode in ("L", "RGB") else _to_8_bit(image))
+                pixels = tvf.pil_to_tensor(image if image.mode in ("L", "RGB") else _to_8_bit(image))
         except (OSError, SyntaxError, ValueError) as error:
             raise UnreadableImageError(
                 f"{name} cannot be read as an image ({error}). Repair it, or remove it from the folder."
             ) from None
-        if 2 * margin >= min(pixels.shape[:2]):
-            raise TaskError(f"{name}: a margin of {margin} leaves nothing of {pixels.shape[0]} x {pixels.shape[1]}.")
-        images.append(pixels[margin : pixels.shape[0] - margin, margin : pixels.shape[1] - margin])
-    colour = any(pixels.ndim == 3 for pixels in images)
-    if size is None and len({pixels.shape[:2] for pixels in images}) > 1:
+        height, width = pixels.shape[1:]
+        if 2 * margin >= min(height, width):
+            raise TaskError(f"{name}: a margin of {margin} leaves nothing of {height} x {width}.")
+        images.append(pixels[:, margin : height - margin, margin : width - margin])
+    channels = max(len(pixels) for pixels in images)
+    if size is None and len({pixels.shape[1:] for pixels in images}) > 1:
         raise TaskError(f"{what}: the images differ in size, so give one: samples(split, size=224).")
-    return torch.stack([_to_tensor(pixels, colour, size) for pixels in images])
+    images = [pixels.expand(channels, -1, -1) for pixels in images]
+    return torch.stack([tvf.resize(pixels, [size, size], antialias=True) if size else pixels for pixels in images])
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -352,16 +337,6 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
         values = np.asarray(image, dtype=np.float64)
         return Image.fromarray((values / max(values.max(), 1) * 255).round().astype(np.uint8))
     return image.convert("L" if image.mode in ("1", "LA", "F") else "RGB")
-
-
-def _to_tensor(pixels: np.ndarray, colour: bool, size: int | None) -> torch.Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
-    tensor = tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
-    if colour and len(tensor) == 1:
-        tensor = tensor.expand(3, -1, -1)
-    if size is not None and tensor.shape[-2:] != (size, size):
-        tensor = tvf.resize(tensor, [size, size], antialias=True)
-    return tensor.contiguous()
 
 
 def task_from_dataset(
@@ -374,19 +349,15 @@ def task_from_dataset(
     group: str | None = None,
     domain: str = "",
     seed: int = 0,
-    fractions: tuple[float, float, float] = (0.6, 0.15, 0.25),
-    label_rule: str = "as given in the data set",
-    licence: str = "not stated",
-    citation: str = "",
-    source: str = "",
-    note: str = "",
+    **facts: str,
 ) -> Task:
     """A task from whatever `datasets` can read: a folder, CSV, Parquet, pandas, the hub.
 
     A data set with splits keeps its test split; a missing validation (or test) split is cut off the rest, stratified
     and by group. Labels may be numbers (`datasets.ClassLabel` or int) or text. With `text`, that column holds
-    sentences, and the task is one of text instead of images. A TaskError says which columns are missing, which class is
-    empty or the only one, which labels are out of range, or what leaks between the splits.
+    sentences, and the task is one of text instead of images. The `facts` are the task's: ``label_rule``, ``licence``,
+    ``citation``, ``source``, ``note``. A TaskError says which columns are missing, which class is empty or the only one,
+    which labels are out of range, or what leaks between the splits.
     """
     if isinstance(data, datasets.Dataset):
         data = datasets.DatasetDict({"train": data})
@@ -397,7 +368,7 @@ def task_from_dataset(
     unknown = set(parts) - set(SPLITS)
     if unknown or "train" not in parts:
         raise TaskError(f"{name}: splits {sorted(parts)}; use train, and if you like validation and test.")
-    content = text or image
+    content, modality = text or image, "text" if text else "image"
     for column in filter(None, (label, content, group)):
         if column not in parts["train"].column_names:
             raise TaskError(f"{name}: no column {column!r}; the columns are {', '.join(parts['train'].column_names)}.")
@@ -411,29 +382,22 @@ def task_from_dataset(
         rows = list(range(start, start + len(table)))
         start += len(table)
         groups = [str(value) for value in table[group]] if group else [f"row{row}" for row in rows]
-        drop = [column for column in ("label", "row", "group", label) if column in table.column_names]
-        table = table.remove_columns(list(dict.fromkeys(drop)))
-        kind = "text" if text else "image"
-        if content != kind:
-            table = table.rename_column(content, kind)
+        table = table.remove_columns([own for own in table.column_names if own in ("label", "row", "group", label)])
+        if content != modality:
+            table = table.rename_column(content, modality)
         if not text and not isinstance(table.features["image"], datasets.Image):
             table = table.cast_column("image", datasets.Image())
         for column, cells in {"label": labels, "row": rows, "group": groups}.items():
             table = table.add_column(column, cells)
         tables[split] = table
-    table = datasets.concatenate_datasets([tables[split] for split in parts])
     return Task(
         name=name,
-        modality="text" if text else "image",
+        modality=modality,
         classes=classes,
         domain=domain or name,
-        table=table,
-        splits=datasets.DatasetDict(_complete_splits(tables, fractions, seed, name)),
-        label_rule=label_rule,
-        licence=licence,
-        citation=citation,
-        source=source or name,
-        note=note,
+        table=datasets.concatenate_datasets(list(tables.values())),
+        splits=datasets.DatasetDict(_complete_splits(tables, seed, name)),
+        **{"source": name} | facts,
     )
 
 
@@ -451,16 +415,14 @@ def _class_names(parts: dict[str, datasets.Dataset], label: str, name: str) -> t
     return tuple(str(value) for value in range(int(max(values)) + 1))
 
 
-def _complete_splits(
-    tables: dict[str, datasets.Dataset], fractions: tuple[float, float, float], seed: int, name: str
-) -> dict[str, datasets.Dataset]:
+def _complete_splits(tables: dict[str, datasets.Dataset], seed: int, name: str) -> dict[str, datasets.Dataset]:
     """The splits that are there, and those that are missing cut off the training samples."""
-    missing = [split for split in ("validation", "test") if split not in tables]
+    missing = [split for split in SPLITS if split not in tables]
     if not missing:
         return tables
     train = tables["train"]
     try:
-        rows = split_rows(train["label"], train["group"], fractions=fractions, seed=seed)
+        rows = split_rows(train["label"], train["group"], seed=seed)
     except ValueError as error:
         raise TaskError(f"{name}: {error}") from None
     back = np.sort(np.concatenate([rows[part] for part in SPLITS if part not in missing]))

@@ -44,7 +44,7 @@ class Backbone(nn.Module):
         How many stages are frozen; set by `tl_helpers.freezing.freeze`. Frozen stages stay in eval mode even after
         ``model.train()``, so their batch-norm statistics cannot drift.
     frozen_norm : bool
-        True keeps every batch norm in eval mode, above the freeze line too; set by `tl_helpers.freezing.freeze`.
+        Whether every batch norm stays in eval mode, above the freeze line too; also set there.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Backbone(nn.Module):
         preprocessing: Preprocessing,
         licence: str = "MIT",
         source: str = "random weights",
-        pretrained: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
@@ -64,7 +63,6 @@ class Backbone(nn.Module):
         self.preprocessing = preprocessing
         self.licence = licence
         self.source = source
-        self.pretrained = pretrained
         self.frozen_depth = 0
         self.frozen_norm = False
 
@@ -98,15 +96,11 @@ class Backbone(nn.Module):
         """In which order samples are best gone through in batches: int64, shape (N,). Images: as they come."""
         return torch.arange(len(pixels))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Feature maps of the last stage, averaged over space: (N, C, H, W) to (N, dim)."""
-        for stage in self.stages.values():
+    def forward(self, x: torch.Tensor, depth: int = 0) -> torch.Tensor:
+        """Prepared images (N, C, H, W), or activations after `depth` stages, to embeddings (N, dim): averages over space."""
+        for stage in list(self.stages.values())[depth:]:
             x = stage(x)
         return pool_maps(x)
-
-    def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """The same as calling the backbone: prepared images (N, C, H, W) to embeddings (N, dim)."""
-        return self(x)
 
     def stage_outputs(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Feature maps after every stage, by stage name."""
@@ -114,12 +108,6 @@ class Backbone(nn.Module):
         for name, stage in self.stages.items():
             x = outputs[name] = stage(x)
         return outputs
-
-    def split(self, depth: int) -> tuple[nn.Sequential, nn.Sequential]:
-        """The stages below and above a freeze line, sharing their weights with this backbone; a ValueError out of range."""
-        self.check_depth(depth)
-        stages = list(self.stages.values())
-        return nn.Sequential(*stages[:depth]), nn.Sequential(*stages[depth:])
 
     def check_depth(self, depth: int) -> None:
         """Raise a ValueError that names the stages if `depth` is no freeze depth of this backbone."""
@@ -173,9 +161,7 @@ class Classifier(nn.Module):
 
     def embed_above(self, x: torch.Tensor, depth: int) -> torch.Tensor:
         """The backbone's part of that: activations after `depth` stages to embeddings (N, dim)."""
-        for stage in list(self.backbone.stages.values())[depth:]:
-            x = stage(x)
-        return pool_maps(x)
+        return self.backbone(x, depth)
 
 
 def join(parts: Sequence[torch.Tensor]) -> torch.Tensor:

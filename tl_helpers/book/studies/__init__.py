@@ -53,7 +53,6 @@ def with_adapter(backbone: Backbone, dim: int = 128, *, after: str | None = None
         preprocessing=backbone.preprocessing,
         licence=backbone.licence,
         source=backbone.source,
-        pretrained=backbone.pretrained,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -41,7 +42,7 @@ def glyphs() -> MetaTask:
     """The glyphs, with the classes of meta-training also turned by quarters: four times as many."""
     task = load_meta_task("glyphs")
     splits = {**task.splits, "train": fewshot.with_turned_classes(task.splits["train"])}
-    return MetaTask(**{**task.__dict__, "splits": splits})
+    return dataclasses.replace(task, splits=splits)
 
 
 def trained(kind: str, seed: int) -> Backbone:

@@ -94,9 +94,6 @@ def progressive_backbone(
         stages={"earlier": Earlier(columns), "hidden1": hidden1, "hidden2": hidden2},
         dim=width + (lateral if columns else 0),
         preprocessing=preprocessing,
-        licence="MIT",
-        source="random weights",
-        pretrained=False,
     )
 
 
