@@ -5,10 +5,12 @@ All of them see the target's images and never its labels; `Alignment` says what 
 
 from __future__ import annotations
 
+import abc
+
+import torch
 from torch import Tensor, nn
 
 from tl_helpers import runtime
-from tl_helpers.adaptation.alignment import Alignment
 from tl_helpers.adaptation.losses import (
     certainty,
     conditioned,
@@ -18,24 +20,87 @@ from tl_helpers.adaptation.losses import (
     reversal_strength,
     reverse_gradient,
 )
-from tl_helpers.data import Unlabelled
+from tl_helpers.data import Samples, Unlabelled
+from tl_helpers.models import Classifier
+from tl_helpers.training import Method, Step
 
 HIDDEN = 128
 """Width of the domain classifiers' two hidden layers."""
 
 
-class DeepCORAL(Alignment):
-    """Equal covariances of the ``features``, or of the ``logits`` (Sun and Saenko 2016: their last layer)."""
+class Alignment(Method, abc.ABC):
+    """A loss on a batch of source and target, added to the source's cross-entropy in every step.
 
-    def __init__(self, target: Unlabelled, strength: float = 1.0, *, on: str = "features") -> None:
-        if on not in ("features", "logits"):
-            raise ValueError(f"on={on!r}: use 'features' or 'logits'.")
-        super().__init__(target, strength, on=on)
-        self.on = on
+    Source and target go through the network one after the other, so batch norm sees each domain by its own statistics.
+    A method is a subclass with a `loss`; its own weights, if any (a discriminator's), are ordinary parameters.
+
+    Parameters
+    ----------
+    target : Unlabelled
+        The target's training images, two or more.
+    strength : float
+        Of the loss beside the cross-entropy, 0 or more; a method that uses it in another place sets `weight` to 1.
+    settings : float or str
+        Further settings of the method, recorded with the run.
+    """
+
+    one_process = False
+
+    def __init__(self, target: Unlabelled, strength: float = 1.0, **settings: float | str) -> None:
+        super().__init__(strength=strength, **settings)
+        if not 0 <= strength < float("inf"):
+            raise ValueError(f"strength={strength}: 0 (no alignment) or more.")
+        if len(target) < 2:
+            raise ValueError(f"{target.name}: {len(target)} sample(s) of the target; alignment needs two or more.")
+        self.second = self.target = target
+        self.strength = self.weight = strength
+
+    @abc.abstractmethod
+    def loss(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
+        """The method's loss, a scalar.
+
+        Parameters
+        ----------
+        features, logits : torch.Tensor
+            float32, shapes (N, dim) and (N, classes), the source's first.
+        sources : int
+            How many of the N are the source's.
+        progress : float
+            Share of the training that is done, in [0, 1).
+        """
+
+    def forward(self, step: Step) -> dict[str, Tensor]:
+        """Source and target through the network; the losses ``task`` and ``alignment``."""
+        model, sources = step.model, len(step.x)
+        features = torch.cat([model.embed_above(x, step.depth) for x in (step.x, step.second_x)])
+        logits = model.head(features)
+        step.embedded, step.logits = features[:sources], logits[:sources].float()
+        with torch.autocast(step.x.device.type, enabled=False):
+            value = self.weighted(features.float(), logits.float(), sources, step.progress)
+        return {"task": self.task_loss(step), "alignment": value}
+
+    def weighted(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
+        """The loss times its weight; notes the loss in `facts`."""
+        value = self.loss(features, logits, sources, progress)
+        self.facts["alignment_loss"] = value.detach()
+        return self.weight * value
+
+    def check(self, model: Classifier, train: Samples, smoothing: float) -> None:
+        if self.target.classes != train.classes:
+            raise ValueError(f"{train.name} and {self.target.name} have other classes: adaptation needs the same ones.")
+        if self.target.modality == train.modality == "image" and self.target.inputs.shape[1:] != train.inputs.shape[1:]:
+            raise ValueError(
+                f"{train.name} has images of shape {tuple(train.inputs.shape[1:])}, {self.target.name} of shape "
+                f"{tuple(self.target.inputs.shape[1:])}: use DomainPair(..., size=...), which makes them alike."
+            )
+        super().check(model, train, smoothing)
+
+
+class DeepCORAL(Alignment):
+    """Equal covariances of the features (Sun and Saenko 2016 take their last layer, the logits)."""
 
     def loss(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
-        x = features if self.on == "features" else logits
-        return coral_loss(x[:sources], x[sources:])
+        return coral_loss(features[:sources], features[sources:])
 
 
 class DAN(Alignment):
@@ -48,26 +113,18 @@ class DAN(Alignment):
 class DANN(Alignment):
     """Features in which a discriminator cannot find the domain (Ganin et al. 2016).
 
-    The discriminator learns to tell the domains apart; the gradient that reaches the features is reversed and grows
-    from 0 to `strength` along the paper's schedule. `dim` is the length of the embedding (``model.backbone.dim``),
-    `seed` that of the discriminator's initial weights.
+    The discriminator learns to tell the domains apart, at full rate; the gradient that reaches the features is reversed
+    and grows from 0 to `strength` along the paper's schedule. `dim` is the length of the embedding
+    (``model.backbone.dim``), `seed` that of the discriminator's initial weights.
     """
 
     def __init__(self, target: Unlabelled, strength: float = 1.0, *, dim: int, seed: int = 0) -> None:
         super().__init__(target, strength, dim=dim)
-        self.discriminator = discriminator(self.inputs(dim), seed)
-
-    def inputs(self, dim: int) -> int:
-        """How many numbers the discriminator looks at."""
-        return dim
+        self.weight = 1.0
+        self.discriminator = discriminator(dim, seed)
 
     def loss(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
         return self.play(features, sources, progress)
-
-    @property
-    def weight(self) -> float:
-        """1: the strength is the reversal's, so that the discriminator itself learns at full rate."""
-        return 1.0
 
     def play(self, x: Tensor, sources: int, progress: float, weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Both sides of the game in one backward pass; notes how often the discriminator was right, in %."""
@@ -80,25 +137,16 @@ class DANN(Alignment):
 class CDAN(DANN):
     """DANN whose discriminator also sees what the classifier says: features times class probabilities (Long et al. 2018).
 
-    With `entropy` it is CDAN+E: samples that the classifier is sure of count for more.
+    Their CDAN+E: samples that the classifier is sure of count for more.
     """
 
-    def __init__(
-        self, target: Unlabelled, strength: float = 1.0, *, dim: int, entropy: bool = True, seed: int = 0
-    ) -> None:
-        super().__init__(target, strength, dim=dim, seed=seed)
-        self.settings["entropy"] = str(entropy)
-        self.entropy = entropy
-
-    def inputs(self, dim: int) -> int:
-        """Features times classes."""
-        return dim * len(self.target.classes)
+    def __init__(self, target: Unlabelled, strength: float = 1.0, *, dim: int, seed: int = 0) -> None:
+        super().__init__(target, strength, dim=dim * len(target.classes), seed=seed)
 
     def loss(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
         p = logits.detach().softmax(dim=1)
-        weights = certainty(p) if self.entropy else None
-        pair = None if weights is None else (weights[:sources], weights[sources:])
-        return self.play(conditioned(features, p), sources, progress, pair)
+        weights = certainty(p)
+        return self.play(conditioned(features, p), sources, progress, (weights[:sources], weights[sources:]))
 
 
 class SelfTraining(Alignment):
