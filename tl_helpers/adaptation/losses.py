@@ -7,7 +7,6 @@ where a batch holds one sample, or the widths differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ def coral_loss(source: Tensor, target: Tensor) -> Tensor:
     return difference.square().sum() / (4 * source.shape[1] ** 2)
 
 
-def mmd_loss(source: Tensor, target: Tensor, factors: Sequence[float] = FACTORS) -> Tensor:
+def mmd_loss(source: Tensor, target: Tensor) -> Tensor:
     """Squared MMD (the biased estimate, so never below 0) under a mean of Gaussian kernels: DAN (Long et al. 2015).
 
     Bandwidths are multiples of the batch's root mean squared distance; no gradient flows through that.
@@ -31,7 +30,7 @@ def mmd_loss(source: Tensor, target: Tensor, factors: Sequence[float] = FACTORS)
     x = torch.cat([source, target])
     squared = (x[:, None] - x[None]).square().sum(dim=2)
     scale = (squared.detach().sum() / (len(x) * (len(x) - 1))).clamp_min(torch.finfo(x.dtype).tiny)
-    gram = torch.stack([torch.exp(-squared / (2 * f**2 * scale)) for f in factors]).mean(dim=0)
+    gram = torch.stack([torch.exp(-squared / (2 * f**2 * scale)) for f in FACTORS]).mean(dim=0)
     n = len(source)
     return gram[:n, :n].mean() + gram[n:, n:].mean() - 2 * gram[:n, n:].mean()
 
@@ -52,11 +51,11 @@ def reverse_gradient(x: Tensor, strength: float) -> Tensor:
     return _Reverse.apply(x, strength)
 
 
-def reversal_strength(progress: float, gamma: float = 10.0) -> float:
-    """The paper's schedule, 2 / (1 + exp(-gamma p)) - 1, for the share p of training that is done, from 0 to 1."""
+def reversal_strength(progress: float) -> float:
+    """The paper's schedule, 2 / (1 + exp(-10 p)) - 1, for the share p of training that is done, from 0 to 1."""
     if not 0 <= progress <= 1:
         raise ValueError(f"progress={progress}: a share of training, from 0 to 1.")
-    return 2 / (1 + math.exp(-gamma * progress)) - 1
+    return 2 / (1 + math.exp(-10.0 * progress)) - 1
 
 
 def domain_loss(source_logits: Tensor, target_logits: Tensor, weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
