@@ -27,12 +27,8 @@ def conse(probabilities: np.ndarray, labels: np.ndarray, *, top: int = 10) -> np
     Returns
     -------
     float array, shape (N, d)
-        Not of length 1: a cosine does not mind.
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit, NaN, rows that are no probabilities, or `top` out of range.
+        Not of length 1: a cosine does not mind. A ValueError for shapes that do not fit, NaN, rows that are no
+        probabilities, or `top` out of range.
     """
     check_embeddings(probabilities, what="probabilities")
     check_embeddings(labels, what="labels of the source")
@@ -113,14 +109,12 @@ def ranking_map(
     margin: float = 0.4,
     steps: int = 150,
     lr: float = 3e-3,
-    decay: float = 0.0,
-    batch: int = 128,
     seed: int = 0,
 ) -> LinearMap:
     """A linear map trained so that an image lies nearer to its own name than to any other, by a margin: DeViSE.
 
-    Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW, and mapped images brought
-    to length 1, so that the margin is one of cosines.
+    Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW without weight decay, and
+    mapped images brought to length 1, so that the margin is one of cosines.
 
     Parameters
     ----------
@@ -132,8 +126,6 @@ def ranking_map(
         int, shape (N,): which name is each sample's own.
     margin : float
         Of cosines, above 0.
-    lr, decay : float
-        Of AdamW.
     seed : int
         Of the starting weights and the batches.
     """
@@ -153,10 +145,10 @@ def ranking_map(
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(x.shape[1], names.shape[1], generator=generator) / x.shape[1] ** 0.5
     weight, shift = nn.Parameter(start), nn.Parameter(torch.zeros(names.shape[1]))
-    optimiser = torch.optim.AdamW([weight, shift], lr=lr, weight_decay=decay)
+    optimiser = torch.optim.AdamW([weight, shift], lr=lr, weight_decay=0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
-        chosen = torch.randint(len(inputs), (min(batch, len(inputs)),), generator=generator)
+        chosen = torch.randint(len(inputs), (min(128, len(inputs)),), generator=generator)
         mapped = nn.functional.normalize(inputs[chosen] @ weight + shift, dim=1)
         optimiser.zero_grad()
         ranking_loss(mapped, names, own[chosen], margin=margin).backward()
