@@ -63,12 +63,10 @@ def fisher_diagonal(
     was_training = model.training
     model.eval()
     above = _Above(model)
-    names = [name for name, parameter in above.named_parameters() if parameter.requires_grad]
-    weights = {name: parameter.detach() for name, parameter in above.named_parameters()}
-    moving, fixed = {n: weights.pop(n) for n in names}, weights
+    moving = {name: weight.detach() for name, weight in above.named_parameters() if weight.requires_grad}
 
     def log_likelihood(moving: dict, x: Tensor, y: Tensor, allowed: Tensor) -> Tensor:
-        logits = functional_call(above, (moving, fixed), (x[None],))[0]
+        logits = functional_call(above, moving, (x[None],))[0]
         return logits.masked_fill(~allowed, -torch.inf).log_softmax(dim=0).gather(0, y[None])[0]
 
     each = vmap(grad(log_likelihood), in_dims=(None, 0, 0, 0))

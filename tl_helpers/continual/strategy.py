@@ -6,7 +6,6 @@ experience. A new one is one short file in ``continual/strategies``; those that 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,6 +110,8 @@ class Outcome:
         Learning only.
     memory, parameters : int
         Bytes kept besides the model, and parameters needed to answer, at the end.
+    average_accuracy, forgetting, backward_transfer, forward_transfer : float
+        Of the matrix; see the functions of these names.
     """
 
     stream: str
@@ -124,25 +125,10 @@ class Outcome:
     memory: int
     parameters: int
 
-    @property
-    def average_accuracy(self) -> float:
-        """See `tl_helpers.continual.average_accuracy`."""
-        return metrics.average_accuracy(self.matrix)
-
-    @property
-    def forgetting(self) -> float:
-        """See `tl_helpers.continual.forgetting`."""
-        return metrics.forgetting(self.matrix)
-
-    @property
-    def backward_transfer(self) -> float:
-        """See `tl_helpers.continual.backward_transfer`."""
-        return metrics.backward_transfer(self.matrix)
-
-    @property
-    def forward_transfer(self) -> float:
-        """See `tl_helpers.continual.forward_transfer`."""
-        return metrics.forward_transfer(self.matrix, self.baseline)
+    average_accuracy = property(lambda self: metrics.average_accuracy(self.matrix))
+    forgetting = property(lambda self: metrics.forgetting(self.matrix))
+    backward_transfer = property(lambda self: metrics.backward_transfer(self.matrix))
+    forward_transfer = property(lambda self: metrics.forward_transfer(self.matrix, self.baseline))
 
     def row(self) -> dict[str, float]:
         """All metrics as one flat record, in %, points, kB and seconds."""
@@ -211,24 +197,26 @@ def run_stream(
     if outputs != len(stream.classes):
         raise ValueError(f"The model has {outputs} outputs, the stream {stream.name} {len(stream.classes)} classes.")
 
-    def scores(now: int, logits: Callable[[int, Samples], np.ndarray], *, told: bool = False) -> list[float]:
-        """On every experience: among the classes that may be answered there by now (or will be), or its own only."""
+    asked = [experience.split(split) for experience in stream.experiences]
+
+    def answers(learner: Strategy) -> list[np.ndarray]:
+        return [learner.logits(model, samples, number) for number, samples in enumerate(asked)]
+
+    def scores(logits: list[np.ndarray], allowed: list[np.ndarray]) -> np.ndarray:
+        """On every experience, among the classes that may be answered there."""
         found = []
-        for number, experience in enumerate(stream.experiences):
-            samples = experience.split(split)
-            if told:
-                allowed = np.isin(np.arange(len(stream.classes)), experience.classes)
-            else:
-                allowed = stream.allowed(max(now, number), [number] * len(samples)).numpy()
-            said = np.where(allowed, logits(number, samples), -math.inf).argmax(axis=1)
-            labels = samples.labels.numpy()
+        for samples, each, may in zip(asked, logits, allowed, strict=True):
+            said, labels = np.where(may, each, -np.inf).argmax(axis=1), samples.labels.numpy()
             right = balanced_accuracy_score(labels, said) if metric == "balanced_accuracy" else (said == labels).mean()
             found.append(100 * float(right))
-        return found
+        return np.array(found)
+
+    def by(now: int) -> list[np.ndarray]:
+        """What may be answered on each experience by now, or will be."""
+        return [stream.allowed(max(now, number), [number]).numpy() for number in range(len(stream))]
 
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
-    plain = Strategy()
-    baseline = scores(-1, lambda number, samples: plain.logits(model, samples, number))
+    baseline = scores(answers(Strategy()), by(-1))
     rows, seconds = [], 0.0
     for now in range(len(stream)):
         strategy.now = now
@@ -237,21 +225,19 @@ def run_stream(
         strategy.learn(model, recipe, fresh=fresh)
         strategy.after_experience(model)
         seconds += time.perf_counter() - began
-
-        def answers(number: int, samples: Samples, model: Classifier = model) -> np.ndarray:
-            return strategy.logits(model, samples, number)
-
-        rows.append(scores(now, answers))
+        said = answers(strategy)
+        rows.append(scores(said, by(now)))
         if on_experience is not None:
-            on_experience(now, np.array(rows[-1]))
+            on_experience(now, rows[-1])
+    own = [np.isin(np.arange(len(stream.classes)), experience.classes) for experience in stream.experiences]
     return Outcome(
         stream=stream.name,
         strategy=strategy.name,
         settings=strategy.settings,
         seed=seed,
         matrix=np.array(rows),
-        baseline=np.array(baseline),
-        within=np.array(scores(len(stream) - 1, answers, told=True)),
+        baseline=baseline,
+        within=scores(said, own),
         seconds=seconds,
         memory=strategy.memory(),
         parameters=strategy.parameters_used(model),

@@ -118,9 +118,7 @@ def together(parts: Sequence[Samples], name: str) -> Samples:
     )
 
 
-def split_stream(
-    task: Task, scenario: Scenario, *, ways: int = 2, size: int | None = None, order: Sequence[int] | None = None
-) -> Stream:
+def split_stream(task: Task, scenario: Scenario, *, ways: int = 2, size: int | None = None) -> Stream:
     """The classes of a task, a few at a time, as in Split MNIST (Zenke et al. 2017; all three scenarios: Hsu et al. 2018).
 
     In the domain-incremental scenario a label is the place of the class within its experience (for Split MNIST: is the
@@ -132,27 +130,22 @@ def split_stream(
         Classes of each experience: two or more, and a divisor of their number.
     size : int, optional
         Pixels of the images.
-    order : sequence of int, optional
-        In which the classes come, each once; as they are numbered by default.
     """
-    order = list(range(len(task.classes))) if order is None else list(order)
-    if sorted(order) != list(range(len(task.classes))):
-        raise ValueError(f"order={order}: name each of the {len(task.classes)} classes once.")
-    if ways < 2 or len(order) % ways:
-        raise ValueError(f"ways={ways}: two or more, and a divisor of the {len(order)} classes.")
+    count = len(task.classes)
+    if ways < 2 or count % ways:
+        raise ValueError(f"ways={ways}: two or more, and a divisor of the {count} classes.")
     splits = {split: task.samples(split, size) for split in SPLITS}
-    groups = [order[start : start + ways] for start in range(0, len(order), ways)]
     classes = tuple(f"{place + 1}." for place in range(ways)) if scenario == "domain" else task.classes
     experiences = []
-    for number, group in enumerate(groups):
-        label = {old: place if scenario == "domain" else old for place, old in enumerate(group)}
+    for number, start in enumerate(range(0, count, ways)):
+        label = {old: old - start if scenario == "domain" else old for old in range(start, start + ways)}
         parts = {split: _only(samples, label, classes) for split, samples in splits.items()}
-        name = " or ".join(task.classes[old] for old in group)
-        experiences.append(_experience(name, number, parts, tuple(sorted(label.values()))))
+        name = " or ".join(task.classes[start : start + ways])
+        experiences.append(_experience(name, number, parts, tuple(label.values())))
     return Stream(f"split {task.name}", scenario, classes, tuple(experiences))
 
 
-def permuted_stream(task: Task, count: int, *, seed: int = 0, size: int | None = None) -> Stream:
+def permuted_stream(task: Task, count: int, *, seed: int = 0) -> Stream:
     """The same task with its pixels in another order each time (Goodfellow et al. 2013), domain-incremental.
 
     The first of the `count` experiences has the pixels as they are; the seed is that of the permutations.
@@ -165,16 +158,16 @@ def permuted_stream(task: Task, count: int, *, seed: int = 0, size: int | None =
         order = torch.randperm(places, generator=torch.Generator().manual_seed(seed * 1_000 + number))
         return pixels.flatten(2)[:, :, order].reshape(pixels.shape)
 
-    return _changed_stream(task, [f"permutation {number}" for number in range(count)], change, size)
+    return _changed_stream(task, [f"permutation {number}" for number in range(count)], change)
 
 
-def rotated_stream(task: Task, degrees: Sequence[float], *, size: int | None = None) -> Stream:
+def rotated_stream(task: Task, degrees: Sequence[float]) -> Stream:
     """The same task turned by these angles, one after the other (Lopez-Paz and Ranzato 2017), domain-incremental."""
 
     def change(pixels: torch.Tensor, number: int) -> torch.Tensor:
         return tvf.rotate(pixels, float(degrees[number]), interpolation=tvf.InterpolationMode.BILINEAR)
 
-    return _changed_stream(task, [f"turned by {angle:g}°" for angle in degrees], change, size)
+    return _changed_stream(task, [f"turned by {angle:g}°" for angle in degrees], change)
 
 
 def domain_stream(tasks: Sequence[Task], *, size: int | None = None, most: int | None = None, seed: int = 0) -> Stream:
@@ -206,16 +199,14 @@ def domain_stream(tasks: Sequence[Task], *, size: int | None = None, most: int |
     return Stream(" → ".join(task.domain for task in tasks), "domain", classes, tuple(experiences))
 
 
-def _changed_stream(
-    task: Task, names: list[str], change: Callable[[torch.Tensor, int], torch.Tensor], size: int | None
-) -> Stream:
-    def changed(samples: Samples, number: int) -> Samples:
-        return dataclasses.replace(
-            samples, inputs=change(samples.inputs, number), table=f"{samples.table}-{names[number]}"
-        )
+def _changed_stream(task: Task, names: list[str], change: Callable[[torch.Tensor, int], torch.Tensor]) -> Stream:
+    def changed(split: str, number: int) -> Samples:
+        samples = task.samples(split)
+        inputs, table = change(samples.inputs, number), f"{samples.table}-{names[number]}"
+        return dataclasses.replace(samples, inputs=inputs, table=table)
 
     experiences = [
-        _experience(name, number, {split: changed(task.samples(split, size), number) for split in SPLITS})
+        _experience(name, number, {split: changed(split, number) for split in SPLITS})
         for number, name in enumerate(names)
     ]
     return Stream(f"{task.name}, {len(names)} times", "domain", task.classes, tuple(experiences))
