@@ -38,11 +38,6 @@ class Episode:
         """How many classes to tell apart."""
         return len(self.classes)
 
-    @property
-    def shots(self) -> int:
-        """Samples to learn from, of each class."""
-        return len(self.support) // len(self.classes)
-
 
 class EpisodeSampler:
     """Episodes by number: the same seed and number give the same episode, whatever was drawn before.
