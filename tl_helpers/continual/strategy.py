@@ -114,10 +114,6 @@ class Outcome:
         Of the matrix; see the functions of these names.
     """
 
-    stream: str
-    strategy: str
-    settings: dict
-    seed: int
     matrix: np.ndarray
     baseline: np.ndarray
     within: np.ndarray
@@ -231,10 +227,6 @@ def run_stream(
             on_experience(now, rows[-1])
     own = [np.isin(np.arange(len(stream.classes)), experience.classes) for experience in stream.experiences]
     return Outcome(
-        stream=stream.name,
-        strategy=strategy.name,
-        settings=strategy.settings,
-        seed=seed,
         matrix=np.array(rows),
         baseline=baseline,
         within=scores(said, own),

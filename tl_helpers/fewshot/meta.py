@@ -247,7 +247,6 @@ def meta_gradient(
     method: Method = "MAML",
     steps: int = 1,
     rate: float = 0.01,
-    penalty: float = 0.1,
     vmapped: bool = True,
     order: Tensor | None = None,
 ) -> tuple[Weights, float]:
@@ -276,7 +275,7 @@ def meta_gradient(
     def through(weights: Weights, sx: Tensor, sy: Tensor, qx: Tensor, qy: Tensor) -> Tensor:
         if method == "ridge":
             features = body_features(model, weights, sx), body_features(model, weights, qx)
-            return loss_of(ridge_predict(features[0], sy, features[1], penalty=penalty), qy)
+            return loss_of(ridge_predict(features[0], sy, features[1]), qy)
         adapted = adapt(model, weights, sx, sy, part="head" if method == "ANIL" else "all", **inner)
         return loss_of(functional_call(model, adapted, qx), qy)
 
@@ -310,7 +309,7 @@ def meta_gradient(
 
 @dataclass(frozen=True)
 class MetaRecipe:
-    """How to learn a start; `inner_steps` of 0 is joint training on all tasks, `penalty` is for ``"ridge"``.
+    """How to learn a start; `inner_steps` of 0 is joint training on all tasks.
 
     Attributes
     ----------
@@ -328,7 +327,6 @@ class MetaRecipe:
     meta_steps: int = 1000
     outer_rate: float = 0.001
     inner_batch: int | None = None
-    penalty: float = 0.1
 
     def __post_init__(self) -> None:
         _check_inner(self.inner_steps, self.inner_rate, method=self.method)
@@ -394,6 +392,7 @@ def meta_train(
 
     best, best_score, scores, losses, seconds = now(), -math.inf, {}, [], 0.0
     reptile = recipe.method == "Reptile"
+    inner = {"method": recipe.method, "steps": recipe.inner_steps, "rate": recipe.inner_rate}
     optimizer = (torch.optim.SGD if reptile else torch.optim.Adam)(leaves.values(), lr=recipe.outer_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.meta_steps)
     for step in runtime.progress(range(recipe.meta_steps), total=recipe.meta_steps, what=recipe.method):
@@ -404,16 +403,7 @@ def meta_train(
             every_step = [torch.randperm(samples, generator=generator) for _ in range(recipe.inner_steps)]
             order = torch.stack(every_step)[:, : recipe.inner_batch]
         try:
-            slope, loss = meta_gradient(
-                model,
-                now(),
-                batch,
-                method=recipe.method,
-                steps=recipe.inner_steps,
-                rate=recipe.inner_rate,
-                penalty=recipe.penalty,
-                order=order,
-            )
+            slope, loss = meta_gradient(model, now(), batch, order=order, **inner)
         except ValueError as error:
             raise ValueError(f"Meta-step {step}: {error}") from None
         for name, leaf in leaves.items():

@@ -40,7 +40,6 @@ class ZeroShot:
         L names and a template to a float array (L, d).
     """
 
-    name: str
     embed_samples: Callable[[Samples], np.ndarray]
     embed_names: Callable[[Sequence[str], str | Sequence[str]], np.ndarray]
 
@@ -58,14 +57,12 @@ class ZeroShot:
 
 def nearest_text() -> ZeroShot:
     """Sentences and label descriptions by one encoder, all-MiniLM-L6-v2."""
-    return ZeroShot("nearest label", lambda samples: embed_texts(samples.texts), embed_labels)
+    return ZeroShot(lambda samples: embed_texts(samples.texts), embed_labels)
 
 
 def by_conse(*, top: int = 10) -> ZeroShot:
     """Images by the names of the ImageNet classes that they look like (`conse`); nothing is trained."""
-    return ZeroShot(
-        "ConSE", lambda samples: conse(imagenet_probabilities(samples), imagenet_labels(), top=top), embed_labels
-    )
+    return ZeroShot(lambda samples: conse(imagenet_probabilities(samples), imagenet_labels(), top=top), embed_labels)
 
 
 def lite0_features(samples: Samples) -> np.ndarray:
@@ -78,7 +75,7 @@ def by_map(mapping: LinearMap, embed: Callable[[Samples], np.ndarray] = lite0_fe
 
     `embed` gives the features that the map was trained on, `Samples` to (N, p).
     """
-    return ZeroShot("learned map", lambda samples: mapping(embed(samples)), embed_labels)
+    return ZeroShot(lambda samples: mapping(embed(samples)), embed_labels)
 
 
 def by_clip(source: str | Path = "openai/clip-vit-base-patch32") -> ZeroShot:
@@ -120,7 +117,7 @@ def by_clip(source: str | Path = "openai/clip-vit-base-patch32") -> ZeroShot:
             total = total + functional.normalize(run(model.get_text_features, wanted), dim=1)
         return functional.normalize(total, dim=1).numpy()
 
-    return ZeroShot("CLIP", embed_samples, embed_names)
+    return ZeroShot(embed_samples, embed_names)
 
 
 def imagenet_probabilities(samples: Samples) -> np.ndarray:
