@@ -115,13 +115,16 @@ def _train(
     optimizer = torch.optim.Adam(backbone.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, episodes)
     losses, history, best, kept, seconds = [], [], -1.0, None, 0.0
-    marks = {round(episodes * k / 4) for k in (1, 2, 3, 4)}
+    marks = {round(episodes * k / 4) for k in (1, 2, 3, 4)} if validation else set()
+    held_out = EpisodeSampler(validation.labels, ways=5, shots=1, queries=10, seed=1) if validation else None
     for number in runtime.progress(range(1, episodes + 1), total=episodes, what=f"{kind} network on {train.name}"):
         start = time.perf_counter()
         episode = sampler[number - 1]
-        support, query = _embedded(backbone, train, episode)
-        if not (support.isfinite().all() and query.isfinite().all()):
+        both = torch.cat([train.inputs[episode.support], train.inputs[episode.query]])  # batch norm sees one batch
+        embedded = backbone(backbone.prepare(both.to(here.device)))
+        if not embedded.isfinite().all():
             raise TrainingDiverged(f"Episode {number} has NaN embeddings. Lower the learning rate ({lr:g}).")
+        support, query = embedded.split([len(episode.support), len(episode.query)])
         labels = torch.from_numpy(episode.support_labels).to(here.device)
         answers = LOGITS[kind](support, labels, query)
         loss = functional.cross_entropy(answers, torch.from_numpy(episode.query_labels).to(here.device))
@@ -133,8 +136,9 @@ def _train(
         optimizer.step()
         schedule.step()
         seconds += time.perf_counter() - start
-        if number in marks and validation is not None:
-            history.append((number, _validate(backbone, validation, kind)))
+        if number in marks:
+            x = features.extract(backbone.eval(), validation)
+            history.append((number, score_episodes(LOGITS[kind], x, held_out, count=200).accuracy))
             if history[-1][1] > best:
                 best, kept = history[-1][1], copy.deepcopy(backbone.state_dict())
             backbone.train()
@@ -146,18 +150,6 @@ def _train(
         "validation": torch.tensor(history or np.zeros((0, 2)), dtype=torch.float64),
         "seconds": torch.tensor(seconds),
     }
-
-
-def _embedded(backbone: Backbone, samples: Samples, episode: Episode) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings of support and query, from one batch: batch norm sees both."""
-    device = next(backbone.parameters()).device
-    batch = torch.cat([samples.inputs[episode.support], samples.inputs[episode.query]]).to(device)
-    return backbone(backbone.prepare(batch)).split([len(episode.support), len(episode.query)])
-
-
-def _validate(backbone: Backbone, samples: Samples, kind: str) -> float:
-    sampler = EpisodeSampler(samples.labels, ways=5, shots=1, queries=10, seed=1)
-    return score_episodes(LOGITS[kind], features.extract(backbone.eval(), samples), sampler, count=200).accuracy
 
 
 def fine_tuned(backbone: Backbone, samples: Samples, episode: Episode, *, steps: int = 10) -> np.ndarray:
