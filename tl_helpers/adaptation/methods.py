@@ -48,8 +48,6 @@ class Alignment(Method, abc.ABC):
 
     def __init__(self, target: Unlabelled, strength: float = 1.0, **settings: float | str) -> None:
         super().__init__(strength=strength, **settings)
-        if not 0 <= strength < float("inf"):
-            raise ValueError(f"strength={strength}: 0 (no alignment) or more.")
         if len(target) < 2:
             raise ValueError(f"{target.name}: {len(target)} sample(s) of the target; alignment needs two or more.")
         self.second = self.target = target

@@ -28,8 +28,6 @@ class KeepAnswers(Method):
     """
 
     def __init__(self, head: nn.Module, strength: float = 1.0, *, rehearsal: Samples | None = None) -> None:
-        if not 0 <= strength < float("inf"):
-            raise ValueError(f"strength={strength}: 0 or more.")
         asked = "the target's images" if rehearsal is None else rehearsal.name
         super().__init__(strength=strength, asked=asked)
         self.strength, self.second = strength, rehearsal

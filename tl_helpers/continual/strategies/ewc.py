@@ -31,8 +31,6 @@ class EWC(Strategy):
     name = "EWC"
 
     def __init__(self, strength: float = 1000.0, *, estimate: Estimate = "exact", most: int = 200) -> None:
-        if not 0 <= strength < float("inf"):
-            raise ValueError(f"strength={strength}: 0 or more.")
         super().__init__(strength=strength, estimate=estimate, most=most)
         self.strength, self.estimate, self.most = strength, estimate, most
         self.register_buffer("importance", torch.zeros(0, 0))

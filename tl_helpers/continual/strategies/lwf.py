@@ -30,8 +30,6 @@ class LwF(Strategy):
     name = "LwF"
 
     def __init__(self, strength: float = 1.0, *, temperature: float = 2.0) -> None:
-        if not 0 <= strength < float("inf"):
-            raise ValueError(f"strength={strength}: 0 or more.")
         super().__init__(strength=strength, temperature=temperature)
         self.strength, self.temperature = strength, temperature
 

@@ -30,8 +30,6 @@ class SI(Strategy):
     name = "SI"
 
     def __init__(self, strength: float = 1.0, *, damping: float = 0.1) -> None:
-        if not 0 <= strength < float("inf"):
-            raise ValueError(f"strength={strength}: 0 or more.")
         if not damping > 0:
             raise ValueError(f"damping={damping}: above 0, or weights that did not move divide by 0.")
         super().__init__(strength=strength, damping=damping)
