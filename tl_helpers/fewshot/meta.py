@@ -33,9 +33,6 @@ CLIP = 10.0
 """The meta-gradient's largest norm: through several inner steps a rare episode gives a huge one."""
 
 
-# ---- learners --------------------------------------------------------------------------------------------------------
-
-
 class Learner(nn.Module):
     """A body, from inputs to features, and a linear head on them; made by `mlp` and `small_conv`."""
 
@@ -109,9 +106,6 @@ def weights_of(model: nn.Module) -> Weights:
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
-# ---- episodes --------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class EpisodeBatch:
     """Several small tasks of the same size: what to learn from, and what to be judged by.
@@ -176,9 +170,6 @@ def batch_of(pixels: Tensor, episodes: Sequence[Episode]) -> EpisodeBatch:
     return EpisodeBatch(pixels[rows("support")], rows("support_labels"), pixels[rows("query")], rows("query_labels"))
 
 
-# ---- the inner loop --------------------------------------------------------------------------------------------------
-
-
 def loss_of(outputs: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy for classes, mean squared error for values."""
     if y.is_floating_point():
@@ -234,9 +225,6 @@ def adapt(
         slope = grad(loss)(moving, weights, some)
         weights = weights | {name: w - rate * slope[name] for name, w in moving.items()}
     return weights
-
-
-# ---- the outer loop --------------------------------------------------------------------------------------------------
 
 
 def meta_gradient(
@@ -461,9 +449,6 @@ def scores_of(outputs: Tensor, query_y: Tensor) -> np.ndarray:
     if query_y.is_floating_point():
         return ((outputs - query_y) ** 2).mean(dim=(-2, -1)).double().numpy()
     return 100 * (outputs.argmax(dim=-1) == query_y).double().mean(dim=-1).numpy()
-
-
-# ---- small helpers ---------------------------------------------------------------------------------------------------
 
 
 def _check_inner(steps: int, rate: float, part: str = "all", method: str = "MAML") -> None:

@@ -93,20 +93,18 @@ def by_clip(source: str | Path = "openai/clip-vit-base-patch32") -> ZeroShot:
     model = CLIPModel.from_pretrained(source, use_safetensors=True, local_files_only=local).eval().to(device)
     processor = CLIPProcessor.from_pretrained(source, local_files_only=local)
 
-    def run(call: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        found = call(**{name: tensor.to(device) for name, tensor in inputs.items()})
-        tensor = found if isinstance(found, torch.Tensor) else found.pooler_output  # transformers 5 returns a record
-        return tensor.float().cpu()
+    def run(call: Callable[..., Any], **inputs: torch.Tensor) -> torch.Tensor:
+        found = call(**{name: tensor.to(device) for name, tensor in inputs.items()}).pooler_output
+        return functional.normalize(found.float().cpu(), dim=1)
 
     @torch.inference_mode()
     def embed_samples(samples: Samples) -> np.ndarray:
         parts = []
-        for start in range(0, len(samples), BATCH):
-            pixels = samples.inputs[start : start + BATCH].expand(-1, 3, -1, -1)
+        for pixels in samples.inputs.expand(-1, 3, -1, -1).split(BATCH):
             images = [Image.fromarray(image) for image in pixels.permute(0, 2, 3, 1).numpy()]
             inputs = processor(images=images, return_tensors="pt")
-            parts.append(run(model.get_image_features, {"pixel_values": inputs["pixel_values"]}))
-        return functional.normalize(torch.cat(parts), dim=1).numpy()
+            parts.append(run(model.get_image_features, pixel_values=inputs["pixel_values"]))
+        return torch.cat(parts).numpy()
 
     @torch.inference_mode()
     def embed_names(names: Sequence[str], templates: str | Sequence[str]) -> np.ndarray:
@@ -114,7 +112,7 @@ def by_clip(source: str | Path = "openai/clip-vit-base-patch32") -> ZeroShot:
         for template in [templates] if isinstance(templates, str) else templates:
             inputs = processor(text=fill(template, names), return_tensors="pt", padding=True, truncation=True)
             wanted = {key: inputs[key] for key in ("input_ids", "attention_mask")}
-            total = total + functional.normalize(run(model.get_text_features, wanted), dim=1)
+            total = total + run(model.get_text_features, **wanted)
         return functional.normalize(total, dim=1).numpy()
 
     return ZeroShot(embed_samples, embed_names)

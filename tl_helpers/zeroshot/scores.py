@@ -47,9 +47,6 @@ def chance(labels: int, top: int = 1) -> float:
     return 100 * min(top, labels) / labels
 
 
-# ---- hubs ------------------------------------------------------------------------------------------------------------
-
-
 def occurrences(similarities: np.ndarray, k: int = 1) -> np.ndarray:
     """N_k: how often each label is among the k highest of a sample (Radovanovic et al. 2010): int, shape (L,)."""
     check_embeddings(similarities, what="similarities")
@@ -112,9 +109,6 @@ def _bank(similarities: np.ndarray, bank: np.ndarray | None) -> np.ndarray:
     return bank
 
 
-# ---- seen and unseen together ----------------------------------------------------------------------------------------
-
-
 def harmonic_mean(seen: float, unseen: float) -> float:
     """2 s u / (s + u): high only if both are (Xian et al. 2019, equation 11); 0 if both are 0."""
     if seen < 0 or unseen < 0:
@@ -166,8 +160,6 @@ def _seen(similarities: np.ndarray, seen: np.ndarray) -> np.ndarray:
         raise ValueError(f"seen: one True or False for each of the {similarities.shape[1]} labels; got {seen.shape}.")
     return seen
 
-
-# ---- calibration -----------------------------------------------------------------------------------------------------
 
 TEMPERATURES = np.geomspace(0.003, 1.0, 40)
 """On offer to `best_temperature`; cosines differ by hundredths, so useful ones are small."""
