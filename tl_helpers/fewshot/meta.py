@@ -110,15 +110,9 @@ def weights_of(model: nn.Module) -> Weights:
 class EpisodeBatch:
     """Several small tasks of the same size: what to learn from, and what to be judged by.
 
-    A ValueError says which lengths do not fit, which part is empty, where a support holds one class only, or where a
-    query asks for a class that its support lacks.
-
-    Attributes
-    ----------
-    support_x, query_x : torch.Tensor
-        float, shapes (T, n, ...) and (T, q, ...) for T tasks.
-    support_y, query_y : torch.Tensor
-        (T, n) and (T, q): int64 classes from 0, or float values (T, n, outputs) for a regression.
+    Inputs are float, shapes (T, n, ...) and (T, q, ...) for T tasks; what is right int64 classes from 0, (T, n) and (T,
+    q), or for a regression float values (T, n, outputs). A ValueError says which lengths do not fit, which part is
+    empty, where a support holds one class only, or where a query asks for a class that its support lacks.
     """
 
     support_x: Tensor
@@ -190,21 +184,11 @@ def adapt(
 ) -> Weights:
     """The inner loop: some steps of gradient descent on one task, from `weights`.
 
-    New weights are returned and none changed, so that this can be differentiated and mapped over tasks. A ValueError
-    for steps below 0, a rate not above 0, lengths that do not fit, or a part that the network lacks.
-
-    Parameters
-    ----------
-    model : nn.Module
-        A `Learner`; any network if `part` is ``"all"``.
-    x, y : torch.Tensor
-        One task's support: (n, ...) and its labels.
-    steps : int
-        0 returns the weights as they are.
-    part : {"all", "head", "body"}
-        What moves; with ``"head"`` the body is computed once only (ANIL, Raghu et al. 2020).
-    order : torch.Tensor, optional
-        int64, shape (steps, batch): which samples each step sees; all of them by default.
+    New weights are returned and none changed, so that this can be differentiated and mapped over tasks. The support is
+    one task's, (n, ...) and its labels. `part` of a `Learner` moves (all of any network); if it is ``"head"``, the body
+    is computed once only (ANIL, Raghu et al. 2020). `order`, int64 (steps, batch), says which samples each step sees; all
+    of them by default. A ValueError for steps below 0, a rate not above 0, lengths that do not fit, or a part that the
+    network lacks.
     """
     _check_inner(steps, rate, part)
     if len(x) != len(y):
@@ -250,12 +234,8 @@ def meta_gradient(
 
     No inner steps (``steps=0``) with MAML is ordinary joint training on all tasks. `vmapped` takes all tasks at once
     with `torch.vmap`, or one after the other: the same numbers up to rounding. `order` is that of `adapt`. The loss is
-    of the queries; for Reptile, which has none, of all samples.
-
-    Raises
-    ------
-    ValueError
-        As `adapt`; for an unknown method, or a loss that is NaN or infinite: the training diverged.
+    of the queries; for Reptile, which has none, of all samples. Besides the ValueErrors of `adapt`, one for an unknown
+    method, or a loss that is NaN or infinite: the training diverged.
     """
     _check_inner(steps, rate, method=method)
     inner = {"steps": steps, "rate": rate, "order": order}
@@ -326,18 +306,10 @@ class MetaRecipe:
 
 @dataclass(frozen=True)
 class MetaRun:
-    """A learned start.
+    """A learned start: the weights that are best on validation where there was one, else the last.
 
-    Attributes
-    ----------
-    weights : dict of str to torch.Tensor
-        The best on validation where there was one, else the last.
-    losses : numpy.ndarray
-        Shape (meta_steps,): loss after adaptation on each step's tasks.
-    seconds : float
-        Of training, without validation.
-    validation : dict of int to float
-        Score by meta-step; higher is better.
+    The loss after adaptation on each step's tasks, float (meta_steps,); seconds of training, without validation; and the
+    validation scores by meta-step.
     """
 
     weights: Weights
@@ -357,20 +329,10 @@ def meta_train(
 ) -> MetaRun:
     """The outer loop: draw tasks, adapt to each, move the start.
 
-    A training that diverges raises the ValueError of `meta_gradient`, with the step at which it did.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Gives the start, and is left as it was.
-    draw : callable
-        The tasks of a meta-step, by its number.
-    validate : callable, optional
-        Score of some weights on validation tasks, higher is better: the best weights are returned.
-    every : int
-        Meta-steps between two validations.
-    seed : int
-        Of the order in which Reptile sees samples.
+    The model gives the start, and is left as it was; `draw` gives the tasks of a meta-step, by its number. `validate`
+    scores some weights on validation tasks, after `every` so many meta-steps; higher is better, and the best weights
+    are returned. The seed is that of the order in which Reptile sees samples. A training that diverges raises the
+    ValueError of `meta_gradient`, with the step at which it did.
     """
     generator = torch.Generator().manual_seed(seed)
     leaves = {name: nn.Parameter(w) for name, w in weights_of(model).items()}

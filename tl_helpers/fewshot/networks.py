@@ -25,16 +25,10 @@ LOGITS: dict[str, Head] = {"prototypical": nearest_centroid, "matching": matchin
 
 @dataclass(frozen=True)
 class EpisodicRun:
-    """What `train_episodic` did.
+    """What `train_episodic` did: the loss of each episode, float (episodes,), and the seconds of training.
 
-    Attributes
-    ----------
-    losses : numpy.ndarray
-        float, shape (episodes,).
-    validation : tuple of (int, float)
-        Episodes so far and accuracy in %, over episodes of the validation classes.
-    seconds : float
-        Of the training; from the cache if it was computed before.
+    `validation` holds pairs: episodes so far, and accuracy in % over episodes of the validation classes. A run from the
+    cache has the seconds of when it was computed.
     """
 
     losses: np.ndarray
@@ -58,24 +52,14 @@ def train_episodic(
 ) -> EpisodicRun:
     """Train a backbone so that a simple head on its embeddings answers episodes; the backbone is changed in place.
 
-    Adam, with half a cosine from `lr` down to 0. The weights with the best validation accuracy are kept (5-way 1-shot
-    over 200 episodes of the validation classes, looked at four times), or the last ones without `validation`. A run is
-    stored in the cache and comes from there the next time, unless it is to be `fresh`.
+    The kind is that of `LOGITS`; train and validation samples are of disjoint classes (`tl_helpers.data.load_meta_task`);
+    ways, shots and queries are those of the training episodes: Snell et al. (2017) train with more ways than they test
+    with. Adam, with half a cosine from `lr` down to 0. The weights with the best validation accuracy are kept (5-way
+    1-shot over 200 episodes of the validation classes, looked at four times), or the last ones without `validation`. A
+    run is stored in the cache and comes from there the next time, unless it is to be `fresh`.
 
-    Parameters
-    ----------
-    train, validation : Samples
-        With disjoint classes; see `tl_helpers.data.load_meta_task`.
-    kind : {"prototypical", "matching"}
-    ways, shots, queries : int
-        Of the training episodes. Snell et al. (2017) train with more ways than they test with.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind, fewer than one episode, a rate that is not above 0, or too few samples.
-    TrainingDiverged
-        If the loss is no longer finite.
+    A ValueError for an unknown kind, fewer than one episode, a rate that is not above 0, or too few samples;
+    TrainingDiverged if the loss is no longer finite.
     """
     if kind not in LOGITS:
         raise ValueError(f"Unknown kind {kind!r}: use {', '.join(LOGITS)}.")

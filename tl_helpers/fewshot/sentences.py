@@ -71,27 +71,12 @@ def setfit(
 ) -> list[float]:
     """Fine-tune a sentence encoder on pairs, in place: the first half of SetFit; the other is a linear head.
 
-    One pass over ``2 * iterations * len(texts)`` pairs with the cosine loss of sentence-transformers, AdamW, a rate
-    that rises linearly in a tenth of the steps and falls in the others: the defaults of Tunstall et al. (2022). Returns
-    the loss of each step.
+    One pass over ``2 * iterations * len(texts)`` pairs (see `pairs_of`), `batch_size` in a step, with the cosine loss of
+    sentence-transformers, AdamW, a rate that rises linearly to `lr` in a tenth of the steps and falls in the others: the
+    defaults of Tunstall et al. (2022). The seed is that of the pairs and of dropout. Returns the loss of each step.
 
-    Parameters
-    ----------
-    iterations : int
-        Pairs of each kind that a sentence is in, on average.
-    batch_size : int
-        Pairs in a step.
-    lr : float
-        At the peak.
-    seed : int
-        Of the pairs and of dropout.
-
-    Raises
-    ------
-    ValueError
-        For an empty text, labels that do not fit, or what `pairs_of` refuses.
-    TrainingDiverged
-        If the loss is no longer finite.
+    A ValueError for an empty text, labels that do not fit, or what `pairs_of` refuses; TrainingDiverged if the loss is
+    no longer finite.
     """
     from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss  # here: the import takes seconds
 
