@@ -32,12 +32,7 @@ BATCH = 32
 class ZeroShot:
     """Two functions into one space, and that is all a zero-shot classifier is.
 
-    Attributes
-    ----------
-    embed_samples : callable
-        `Samples` of length N to a float array (N, d).
-    embed_names : callable
-        L names and a template to a float array (L, d).
+    One takes N `Samples` to a float array (N, d), the other L names and a template to (L, d).
     """
 
     embed_samples: Callable[[Samples], np.ndarray]

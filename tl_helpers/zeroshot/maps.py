@@ -15,20 +15,9 @@ from tl_helpers.zeroshot.labels import check_embeddings
 def conse(probabilities: np.ndarray, labels: np.ndarray, *, top: int = 10) -> np.ndarray:
     """Convex combination of the embeddings of the most probable source classes: ConSE (Norouzi et al. 2014), equation 3.
 
-    Parameters
-    ----------
-    probabilities : numpy.ndarray
-        float, shape (N, S): what a classifier of S source classes answers.
-    labels : numpy.ndarray
-        float, shape (S, d): embeddings of the source classes' names.
-    top : int
-        How many classes take part (T in the paper), from 1 to S.
-
-    Returns
-    -------
-    float array, shape (N, d)
-        Not of length 1: a cosine does not mind. A ValueError for shapes that do not fit, NaN, rows that are no
-        probabilities, or `top` out of range.
+    From what a classifier of S source classes answers, float (N, S), and the embeddings of their names, (S, d): float
+    (N, d), not of length 1, as a cosine does not mind. So many classes (`top`, 1 to S) take part. A ValueError for
+    shapes that do not fit, NaN, rows that are no probabilities, or `top` out of range.
     """
     check_embeddings(probabilities, what="probabilities")
     check_embeddings(labels, what="labels of the source")
@@ -68,17 +57,10 @@ def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> L
 
     .. math:: \lambda = \mathrm{strength} \cdot \tfrac1N \sum_i \|x_i\|^2
 
-    and X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that
-    it means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from names to
-    images, which makes fewer hubs: Shigeto et al. (2015) compare the two.
-
-    Parameters
-    ----------
-    x, targets : numpy.ndarray
-        float, shapes (N, p) and (N, d): for each of two training samples or more, its features and the embedding of its
-        name.
-    strength : float
-        Above 0.
+    and X and T centred: for each of two training samples or more its features, float (N, p), and the embedding of its
+    name, (N, d). The intercept is not penalised. The strength, above 0, is a multiple of the mean squared length, so
+    that it means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from
+    names to images, which makes fewer hubs: Shigeto et al. (2015) compare the two.
     """
     x, targets = _pairs(x, targets)
     centre, shift = x.mean(axis=0), targets.mean(axis=0)
@@ -114,20 +96,9 @@ def ranking_map(
     """A linear map trained so that an image lies nearer to its own name than to any other, by a margin: DeViSE.
 
     Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW without weight decay, and
-    mapped images brought to length 1, so that the margin is one of cosines.
-
-    Parameters
-    ----------
-    x : numpy.ndarray
-        float, shape (N, p): features.
-    labels : numpy.ndarray
-        float, shape (L, d): embeddings of the training names, two or more.
-    own : numpy.ndarray
-        int, shape (N,): which name is each sample's own.
-    margin : float
-        Of cosines, above 0.
-    seed : int
-        Of the starting weights and the batches.
+    mapped images brought to length 1, so that the margin, above 0, is one of cosines. From features, float (N, p), the
+    embeddings of two training names or more, (L, d), and which name is each sample's own, int (N,). The seed is that of
+    the starting weights and the batches.
     """
     own = np.asarray(own)
     if np.ndim(labels) != 2 or len(labels) < 2:
