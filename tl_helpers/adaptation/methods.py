@@ -32,16 +32,9 @@ class Alignment(Method, abc.ABC):
     """A loss on a batch of source and target, added to the source's cross-entropy in every step.
 
     Source and target go through the network one after the other, so batch norm sees each domain by its own statistics.
-    A method is a subclass with a `loss`; its own weights, if any (a discriminator's), are ordinary parameters.
-
-    Parameters
-    ----------
-    target : Unlabelled
-        The target's training images, two or more.
-    strength : float
-        Of the loss beside the cross-entropy, 0 or more; a method that uses it in another place sets `weight` to 1.
-    settings : float or str
-        Further settings of the method, recorded with the run.
+    A method is a subclass with a `loss`; its own weights, if any (a discriminator's), are ordinary parameters. It gets
+    the target's training images, two or more, and the strength of the loss beside the cross-entropy, 0 or more; a method
+    that uses that in another place sets `weight` to 1. Further settings are recorded with the run.
     """
 
     one_process = False
@@ -55,16 +48,9 @@ class Alignment(Method, abc.ABC):
 
     @abc.abstractmethod
     def loss(self, features: Tensor, logits: Tensor, sources: int, progress: float) -> Tensor:
-        """The method's loss, a scalar.
+        """The method's loss, a scalar, from float32 features (N, dim) and logits (N, classes).
 
-        Parameters
-        ----------
-        features, logits : torch.Tensor
-            float32, shapes (N, dim) and (N, classes), the source's first.
-        sources : int
-            How many of the N are the source's.
-        progress : float
-            Share of the training that is done, in [0, 1).
+        The first `sources` of the N are the source's; `progress` is the share of the training that is done, in [0, 1).
         """
 
     def forward(self, step: Step) -> dict[str, Tensor]:

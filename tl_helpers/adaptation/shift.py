@@ -108,14 +108,8 @@ def estimate_proportions(held_out_labels: np.ndarray, held_out_said: np.ndarray,
 
     Black box shift estimation (Lipton et al. 2018): if only the proportions differ, what the classifier says on the
     target is its confusion matrix times the target's proportions. Solved by least squares, clipped at 0, normalised.
-
-    Parameters
-    ----------
-    held_out_labels, held_out_said : numpy.ndarray
-        int, shape (N,): true classes and the classifier's, on source samples it has not seen. A ValueError names an
-        absent class.
-    target_said : numpy.ndarray
-        int, shape (M,): the classifier's classes on the target.
+    From the true classes and the classifier's, int (N,), on source samples it has not seen (a ValueError names an absent
+    class), and the classifier's classes on the target, int (M,).
     """
     truth, said, there = map(np.asarray, (held_out_labels, held_out_said, target_said))
     classes = int(max(truth.max(), said.max(), there.max())) + 1

@@ -17,14 +17,8 @@ class KeepAnswers(Method):
     """The source's head keeps its answers: distillation of the model of before, at a temperature of 2.
 
     Without rehearsal samples it is asked about the target's own images, as in LwF (Li and Hoiem 2017);
-    with some, about these. They need no labels, and have the target's size.
-
-    Parameters
-    ----------
-    head : nn.Module
-        The source's own head, (N, dim) to (N, outputs). It is not trained.
-    strength : float
-        Relative to the target's cross-entropy, 0 or more.
+    with some, about these. They need no labels, and have the target's size. The head, (N, dim) to (N, outputs), is not
+    trained; the strength, 0 or more, is relative to the target's cross-entropy.
     """
 
     def __init__(self, head: nn.Module, strength: float = 1.0, *, rehearsal: Samples | None = None) -> None:

@@ -95,23 +95,13 @@ class Strategy(Method):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a stream.
+    """What came of a stream: accuracies in %, float64, and at the end bytes kept besides the model, parameters needed to
+    answer, and the seconds of learning.
 
-    Attributes
-    ----------
-    matrix : numpy.ndarray
-        float64, shape (T, T): accuracy in % on experience j (column) after learning experience i (row).
-    baseline : numpy.ndarray
-        float64, shape (T,): before learning anything.
-    within : numpy.ndarray
-        float64, shape (T,): the last row again, had the learner been told which experience each sample is from. In the
-        class-incremental scenario this separates what it knows from whether it knows where to look.
-    seconds : float
-        Learning only.
-    memory, parameters : int
-        Bytes kept besides the model, and parameters needed to answer, at the end.
-    average_accuracy, forgetting, backward_transfer, forward_transfer : float
-        Of the matrix; see the functions of these names.
+    ``matrix[i, j]`` is the accuracy on experience j after learning experience i, shape (T, T); `baseline`, (T,), that
+    before learning anything; `within`, (T,), the last row again, had the learner been told which experience each sample
+    is from. In the class-incremental scenario this separates what it knows from whether it knows where to look. For the
+    four metrics of the matrix see the functions of these names.
     """
 
     matrix: np.ndarray
@@ -161,8 +151,6 @@ def run_stream(
     ----------
     strategy : Strategy
         A new one: it is changed by what it learns.
-    make_model : callable
-        From a seed to a fresh `Classifier`, with one output for each class of the stream.
     recipe : Recipe
         For each experience.
     seed : int
@@ -175,11 +163,8 @@ def run_stream(
     on_experience : callable, optional
         Gets the number of the experience just learned, and its row of the matrix.
 
-    Raises
-    ------
-    ValueError
-        For a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric, or a
-        recipe whose freeze line moves.
+    A ValueError for a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric,
+    or a recipe whose freeze line moves.
     """
     if metric not in ("accuracy", "balanced_accuracy"):
         raise ValueError(f"metric={metric!r}: use accuracy or balanced_accuracy.")

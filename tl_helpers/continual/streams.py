@@ -122,14 +122,8 @@ def split_stream(task: Task, scenario: Scenario, *, ways: int = 2, size: int | N
     """The classes of a task, a few at a time, as in Split MNIST (Zenke et al. 2017; all three scenarios: Hsu et al. 2018).
 
     In the domain-incremental scenario a label is the place of the class within its experience (for Split MNIST: is the
-    digit even or odd).
-
-    Parameters
-    ----------
-    ways : int
-        Classes of each experience: two or more, and a divisor of their number.
-    size : int, optional
-        Pixels of the images.
+    digit even or odd). An experience has so many classes (`ways`): two or more, and a divisor of their number. `size` is
+    that of the images, in pixels.
     """
     count = len(task.classes)
     if ways < 2 or count % ways:
@@ -173,14 +167,8 @@ def rotated_stream(task: Task, degrees: Sequence[float]) -> Stream:
 def domain_stream(tasks: Sequence[Task], *, size: int | None = None, most: int | None = None, seed: int = 0) -> Stream:
     """The same classes in one domain after the other, such as mono- and polycrystalline cells, domain-incremental.
 
-    Parameters
-    ----------
-    tasks : sequence of Task
-        With the same classes in the same order; a TaskError for others.
-    size : int, optional
-        Pixels of the images; leave it out for sentences.
-    most : int, optional
-        Samples of each split, at most; a random part of it, drawn with `seed`.
+    A TaskError for tasks with other classes, or in another order. `size` is that of images, in pixels; of each split at
+    `most` so many samples are taken, a random part drawn with `seed`.
     """
     classes = tasks[0].classes
     for task in tasks:

@@ -18,14 +18,9 @@ class EWC(Strategy):
 
     .. math:: \frac{\lambda}{2} \sum_{t < now} \sum_i F_{t,i} \left(\theta_i - \theta^*_{t,i}\right)^2
 
-    Parameters
-    ----------
-    strength : float
-        :math:`\lambda`, 0 or more. Depends on the estimate and the scale of the loss: nothing to copy from a paper.
-    estimate : {"exact", "sampled", "empirical", "batch"}
-        Which Fisher diagonal; see `tl_helpers.continual.fisher`.
-    most : int
-        Training samples that the Fisher information is computed on, at most.
+    The strength :math:`\lambda`, 0 or more, depends on the estimate of the Fisher diagonal (see
+    `tl_helpers.continual.fisher`) and the scale of the loss: nothing to copy from a paper. The diagonal is computed on so
+    many training samples at `most`.
     """
 
     name = "EWC"

@@ -17,14 +17,8 @@ class LwF(Strategy):
     r"""Learning without forgetting (Li and Hoiem 2017): distil the model of before into the one being trained.
 
     The teacher answers on the *new* experience's samples, so nothing of the old ones is kept. Each group of outputs that was
-    trained together is distilled by itself, with the factor :math:`T^2`, and counts as much as the new experience.
-
-    Parameters
-    ----------
-    strength : float
-        Of each earlier experience relative to the new one, 0 or more.
-    temperature : float
-        T, above 0.
+    trained together is distilled by itself, at a temperature T above 0, with the factor :math:`T^2`. The strength, 0 or
+    more, is that of each earlier experience relative to the new one.
     """
 
     name = "LwF"

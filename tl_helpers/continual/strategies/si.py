@@ -17,14 +17,8 @@ class SI(Strategy):
     While an experience is learned, each weight's share in the fall of its loss is added up,
     :math:`\omega_i = -\sum_{steps} g_i \, \Delta\theta_i`, with the gradient g of the cross-entropy alone. Afterwards
     :math:`\Omega_i \leftarrow \Omega_i + \max(0, \omega_i) / (D_i^2 + \xi)` with the whole way :math:`D_i` it went, and the
-    penalty of later experiences is :math:`c \sum_i \Omega_i (\theta_i - \theta^*_i)^2`.
-
-    Parameters
-    ----------
-    strength : float
-        c, 0 or more.
-    damping : float
-        :math:`\xi`, above 0.
+    penalty of later experiences is :math:`c \sum_i \Omega_i (\theta_i - \theta^*_i)^2`, with the strength c, 0 or more,
+    and the damping :math:`\xi`, above 0.
     """
 
     name = "SI"
