@@ -147,6 +147,9 @@ def run_stream(
 ) -> Outcome:
     """Teach a strategy a stream, and score it on every experience after each.
 
+    A ValueError for a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric,
+    or a recipe whose freeze line moves.
+
     Parameters
     ----------
     strategy : Strategy
@@ -162,9 +165,6 @@ def run_stream(
         As in `tl_helpers.training.fit`.
     on_experience : callable, optional
         Gets the number of the experience just learned, and its row of the matrix.
-
-    A ValueError for a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric,
-    or a recipe whose freeze line moves.
     """
     if metric not in ("accuracy", "balanced_accuracy"):
         raise ValueError(f"metric={metric!r}: use accuracy or balanced_accuracy.")
