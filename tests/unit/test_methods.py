@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.unit.small import small_model, stripes
 from tl_helpers import store
-from tl_helpers.adaptation import CDAN, DAN, DANN, Alignment, DeepCORAL, SelfTraining, losses
+from tl_helpers.adaptation import CDAN, DAN, DANN, Alignment, DeepCORAL, SelfTraining, methods
 from tl_helpers.data import Unlabelled, without_labels
 from tl_helpers.training import Recipe, Watcher, fit
 
@@ -230,7 +230,7 @@ def test_an_epochs_record_holds_the_mean_over_its_steps(target):
 def test_the_code_that_a_loss_calls_is_part_of_a_runs_name(target, monkeypatch):
     class Own(DeepCORAL):
         def loss(self, features, logits, sources, progress):
-            return losses.coral_loss(features[:sources], features[sources:])
+            return methods.coral_loss(features[:sources], features[sources:])
 
     before = Own(target).key()
     assert Own(target).key() == before
@@ -238,5 +238,5 @@ def test_the_code_that_a_loss_calls_is_part_of_a_runs_name(target, monkeypatch):
     def otherwise(source, target):
         return (source - target).sum()
 
-    monkeypatch.setattr(losses, "coral_loss", otherwise)
+    monkeypatch.setattr(methods, "coral_loss", otherwise)
     assert Own(target).key() != before
