@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from tl_helpers.continual.losses import distillation_loss
+from tl_helpers.continual.strategies.lwf import distillation_loss
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
 from tl_helpers.training import Method, Step

@@ -11,21 +11,36 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
 from tl_helpers import freezing, keys
 from tl_helpers.activations import Line
 from tl_helpers.continual import metrics
-from tl_helpers.continual.losses import masked_cross_entropy
 from tl_helpers.continual.streams import Stream
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
-from tl_helpers.training import Method, Recipe, Step, fit
+from tl_helpers.training import Method, Recipe, Step, cross_entropy, fit
 from tl_helpers.training.scoring import logits_of
 
 MakeModel = Callable[[int], Classifier]
 """A fresh model from a seed, with one output for each class of the stream."""
+
+
+def total(*losses: Tensor | None) -> Tensor | None:
+    """Their sum, a scalar; None where there is none. So that strategies go together."""
+    there = [loss for loss in losses if loss is not None]
+    return sum(there) if there else None
+
+
+def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy as if answers that are not allowed had no output, a scalar.
+
+    Logits and what is allowed (bool) have the shape (N, classes), labels (int64) and each sample's weight (float32)
+    (N,).
+    """
+    return cross_entropy(logits.masked_fill(~allowed.to(logits.device), -torch.inf), labels, weights)
 
 
 class Strategy(Method):

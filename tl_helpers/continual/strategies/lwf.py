@@ -5,12 +5,30 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor, nn
 
-from tl_helpers.continual.losses import distillation_loss, total
-from tl_helpers.continual.strategy import Strategy
+from tl_helpers.continual.strategy import Strategy, total
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
 from tl_helpers.training import Step
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0) -> Tensor:
+    r"""How far the student's softened answers are from the teacher's (Hinton et al. 2015), a scalar.
+
+    .. math:: T^2 \, \frac1N \sum_x \mathrm{KL}\left( p_T(x) \,\|\, q_T(x) \right)
+
+    with :math:`p_T` the teacher's and :math:`q_T` the student's softmax of logits (N, classes) divided by T. The factor
+    :math:`T^2` keeps the gradient's size the same for all T; some libraries leave it out. The teacher gets no gradient.
+    A ValueError for shapes that differ, or a temperature that is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature}: above 0.")
+    if student.shape != teacher.shape:
+        raise ValueError(f"Logits of shape {tuple(student.shape)} against {tuple(teacher.shape)}: the same classes.")
+    said = (student / temperature).log_softmax(dim=1)
+    wanted = (teacher.detach() / temperature).log_softmax(dim=1)
+    return temperature**2 * nn.functional.kl_div(said, wanted, reduction="batchmean", log_target=True)
 
 
 class LwF(Strategy):
@@ -31,7 +49,7 @@ class LwF(Strategy):
         super().before_training(model, train)
         self._teacher = [copy.deepcopy(model).eval().requires_grad_(False)]  # in a list: not part of the state
 
-    def extra_loss(self, step: Step) -> torch.Tensor | None:
+    def extra_loss(self, step: Step) -> Tensor | None:
         others, heads = super().extra_loss(step), self.stream.heads(self.now)
         if not heads:
             return others

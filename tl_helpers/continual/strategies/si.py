@@ -41,7 +41,7 @@ class SI(Strategy):
     def after_backward(self, step: Step) -> None:
         self._gradient = weights.gradients(step.model)  # of the cross-entropy: the pull comes after
         self._before = weights.flat(weights.trained(step.model))
-        pull = weights.pull(self._before, self.importance[None], self.anchors[None])
+        pull = self.importance * (self._before - self.anchors)
         weights.add_to_gradients(step.model, 2 * self.strength * pull)
         super().after_backward(step)
 
