@@ -130,13 +130,14 @@ def split_stream(task: Task, scenario: Scenario, *, ways: int = 2, size: int | N
         raise ValueError(f"ways={ways}: two or more, and a divisor of the {count} classes.")
     splits = {split: task.samples(split, size) for split in SPLITS}
     classes = tuple(f"{place + 1}." for place in range(ways)) if scenario == "domain" else task.classes
-    experiences = []
-    for number, start in enumerate(range(0, count, ways)):
-        label = {old: old - start if scenario == "domain" else old for old in range(start, start + ways)}
-        parts = {split: _only(samples, label, classes) for split, samples in splits.items()}
-        name = " or ".join(task.classes[start : start + ways])
-        experiences.append(_experience(name, number, parts, tuple(label.values())))
-    return Stream(f"split {task.name}", scenario, classes, tuple(experiences))
+
+    def part(split: str, number: int) -> Samples:
+        some = splits[split].take(np.flatnonzero(splits[split].labels.numpy() // ways == number))
+        labels = some.labels % ways if scenario == "domain" else some.labels
+        return dataclasses.replace(some, labels=labels, classes=classes)
+
+    names = [" or ".join(task.classes[start : start + ways]) for start in range(0, count, ways)]
+    return _stream(f"split {task.name}", scenario, classes, names, part, ways)
 
 
 def permuted_stream(task: Task, count: int, *, seed: int = 0) -> Stream:
@@ -175,44 +176,40 @@ def domain_stream(tasks: Sequence[Task], *, size: int | None = None, most: int |
         if task.classes != classes:
             raise TaskError(f"{task.name} and {tasks[0].name} have other classes: a domain stream needs the same ones.")
 
-    def part(samples: Samples) -> Samples:
+    def part(split: str, number: int) -> Samples:
+        samples = tasks[number].samples(split, size)
         if most is None or len(samples) <= most:
             return samples
         return samples.take(np.random.default_rng(seed).permutation(len(samples))[:most])
 
-    experiences = [
-        _experience(task.domain, number, {split: part(task.samples(split, size)) for split in SPLITS})
-        for number, task in enumerate(tasks)
-    ]
-    return Stream(" → ".join(task.domain for task in tasks), "domain", classes, tuple(experiences))
+    domains = [task.domain for task in tasks]
+    return _stream(" → ".join(domains), "domain", classes, domains, part)
 
 
 def _changed_stream(task: Task, names: list[str], change: Callable[[torch.Tensor, int], torch.Tensor]) -> Stream:
-    def changed(split: str, number: int) -> Samples:
+    def part(split: str, number: int) -> Samples:
         samples = task.samples(split)
         inputs, table = change(samples.inputs, number), f"{samples.table}-{names[number]}"
         return dataclasses.replace(samples, inputs=inputs, table=table)
 
-    experiences = [
-        _experience(name, number, {split: changed(split, number) for split in SPLITS})
-        for number, name in enumerate(names)
-    ]
-    return Stream(f"{task.name}, {len(names)} times", "domain", task.classes, tuple(experiences))
+    return _stream(f"{task.name}, {len(names)} times", "domain", task.classes, names, part)
 
 
-def _only(samples: Samples, label: dict[int, int], classes: tuple[str, ...]) -> Samples:
-    """The samples of some classes, with new labels."""
-    some = samples.take(np.flatnonzero(np.isin(samples.labels.numpy(), list(label))))
-    labels = torch.tensor([label[int(old)] for old in some.labels], dtype=torch.int64)
-    return dataclasses.replace(some, labels=labels, classes=classes)
-
-
-def _experience(
-    name: str, number: int, parts: dict[str, Samples], classes: tuple[int, ...] | None = None
-) -> Experience:
-    """An experience with its number as a column; by default all classes occur in it."""
-    numbered = {
-        split: dataclasses.replace(part, extra={**part.extra, "experience": np.full(len(part), number)})
-        for split, part in parts.items()
-    }
-    return Experience(name, **numbered, classes=classes or tuple(range(len(parts["train"].classes))))
+def _stream(
+    name: str,
+    scenario: Scenario,
+    classes: tuple[str, ...],
+    names: Sequence[str],
+    part: Callable[[str, int], Samples],
+    ways: int = 0,
+) -> Stream:
+    """Experiences by name, whose samples get their number as a column; in the domain scenario each has all classes."""
+    experiences = []
+    for number, one in enumerate(names):
+        parts = {split: part(split, number) for split in SPLITS}
+        for split, samples in parts.items():
+            extra = {**samples.extra, "experience": np.full(len(samples), number)}
+            parts[split] = dataclasses.replace(samples, extra=extra)
+        own = range(len(classes)) if scenario == "domain" else range(number * ways, (number + 1) * ways)
+        experiences.append(Experience(one, **parts, classes=tuple(own)))
+    return Stream(name, scenario, classes, tuple(experiences))
