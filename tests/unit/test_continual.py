@@ -81,18 +81,6 @@ def test_a_split_stream_deals_out_every_sample_once(blobs, scenario):
     assert len(stream.classes) == (2 if scenario == "domain" else 6)
 
 
-def test_a_split_stream_in_another_order(blobs):
-    stream = split_stream(blobs, "class", order=[5, 0, 3, 1, 4, 2])
-    assert [experience.classes for experience in stream.experiences] == [(0, 5), (1, 3), (2, 4)]
-    old = split_stream(blobs, "domain", order=[5, 0, 3, 1, 4, 2])
-    first = old[0].train
-    truth = dict(zip(blobs.rows("train"), blobs.labels("train"), strict=True))
-    assert {(truth[row], label) for row, label in zip(first.rows, first.labels.tolist(), strict=True)} == {
-        (5, 0),
-        (0, 1),
-    }
-
-
 def test_what_is_allowed_and_what_there_is_to_forget(blobs):
     def masks(scenario, now):
         stream = split_stream(blobs, scenario)
@@ -133,8 +121,6 @@ def test_domain_streams_take_at_most_so_many(blobs):
 def test_streams_that_cannot_be(blobs):
     with pytest.raises(ValueError, match="divisor"):
         split_stream(blobs, "class", ways=4)
-    with pytest.raises(ValueError, match="once"):
-        split_stream(blobs, "class", order=[0, 1, 2, 3, 4, 4])
     with pytest.raises(ValueError, match="scenario"):
         split_stream(blobs, "time")
     with pytest.raises(TaskError, match="other classes"):

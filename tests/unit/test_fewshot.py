@@ -49,7 +49,6 @@ def test_an_episode_is_what_it_says(classes, each, shots, queries, seed, number,
     used = np.concatenate([episode.support, episode.query])
     assert len(used) == len(set(used.tolist())) == ways * (shots + queries)
     assert len(set(episode.classes.tolist())) == ways == episode.ways
-    assert episode.shots == shots
     for rows, numbers in ((episode.support, episode.support_labels), (episode.query, episode.query_labels)):
         np.testing.assert_array_equal(episode.classes[numbers], labels[rows])
     np.testing.assert_array_equal(np.bincount(episode.support_labels), [shots] * ways)

@@ -226,7 +226,7 @@ def test_a_network_whose_code_cannot_be_named_is_computed_and_nothing_of_it_is_k
     with pytest.warns(StoreWarning, match="Activations at the freeze line are not kept"):
         fit(model, samples, None, Recipe(epochs=1, freeze_depth=1))
     with pytest.warns(StoreWarning, match="run is not kept"):
-        fewshot.train_episodic(model.backbone, samples, None, ways=2, shots=1, queries=1, episodes=2, checkpoints=1)
+        fewshot.train_episodic(model.backbone, samples, None, ways=2, shots=1, queries=1, episodes=2)
     assert not list(own_cache.rglob("*.safetensors"))
     assert not list(own_cache.rglob("*.act"))
 
@@ -244,7 +244,7 @@ def test_another_version_of_a_library_computes_everything_anew(own_cache, monkey
         features.extract(model.backbone, samples)
         fit(model, samples, None, Recipe(epochs=1, freeze_depth=1))
         predict(model, samples)
-        fewshot.train_episodic(model.backbone, samples, None, ways=2, shots=1, queries=1, episodes=2, checkpoints=1)
+        fewshot.train_episodic(model.backbone, samples, None, ways=2, shots=1, queries=1, episodes=2)
         lines = len(list(own_cache.rglob("*.act")))
         return {kind: count for (kind, how), count in store.TALLY.items() if how == "computed"} | {"lines": lines}
 

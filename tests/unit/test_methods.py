@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.unit.small import small_model, stripes
 from tl_helpers import store
-from tl_helpers.adaptation import CDAN, DAN, DANN, Alignment, DeepCORAL, SelfTraining, losses
+from tl_helpers.adaptation import CDAN, DAN, DANN, Alignment, DeepCORAL, SelfTraining, methods
 from tl_helpers.data import Unlabelled, without_labels
 from tl_helpers.training import Recipe, Watcher, fit
 
@@ -62,7 +62,6 @@ def test_settings_and_target_are_part_of_a_runs_name(target):
         DAN(target, 2.0),
         DAN(other, 1.0),
         DeepCORAL(target),
-        DeepCORAL(target, on="logits"),
     ]
     keys = [fit(small_model(), stripes(24, seed=1), None, RECIPE, method=alignment).key for alignment in ways]
     assert len(set(keys)) == len(ways)
@@ -147,7 +146,7 @@ def test_reversal_turns_the_features_gradient_and_not_the_discriminators():
 
 def test_cdan_conditions_on_the_classifier_without_training_it_through_that():
     target = without_labels(stripes(8, seed=2))
-    alignment = CDAN(target, 1.0, dim=DIM, entropy=False)
+    alignment = CDAN(target, 1.0, dim=DIM)
     logits = torch.randn(12, 2, requires_grad=True)
     alignment.weighted(torch.randn(12, DIM, requires_grad=True), logits, 6, progress=0.5).backward()
     assert logits.grad is None
@@ -188,7 +187,6 @@ def test_alignment_brings_two_shifted_domains_together(shifted):
     [
         (lambda t: DAN(t, -1.0), "strength"),
         (lambda t: DAN(t, float("nan")), "strength"),
-        (lambda t: DeepCORAL(t, on="pixels"), "features"),
         (lambda t: SelfTraining(t, threshold=0.0), "threshold"),
         (lambda t: DAN(without_labels(stripes(24, seed=1).take([0]))), "two or more"),
     ],
@@ -232,7 +230,7 @@ def test_an_epochs_record_holds_the_mean_over_its_steps(target):
 def test_the_code_that_a_loss_calls_is_part_of_a_runs_name(target, monkeypatch):
     class Own(DeepCORAL):
         def loss(self, features, logits, sources, progress):
-            return losses.coral_loss(features[:sources], features[sources:])
+            return methods.coral_loss(features[:sources], features[sources:])
 
     before = Own(target).key()
     assert Own(target).key() == before
@@ -240,5 +238,5 @@ def test_the_code_that_a_loss_calls_is_part_of_a_runs_name(target, monkeypatch):
     def otherwise(source, target):
         return (source - target).sum()
 
-    monkeypatch.setattr(losses, "coral_loss", otherwise)
+    monkeypatch.setattr(methods, "coral_loss", otherwise)
     assert Own(target).key() != before

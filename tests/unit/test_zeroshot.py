@@ -287,7 +287,7 @@ def test_images_behind_the_same_interface():
         with pytest.raises(ValueError, match="twice"):
             model.predict(samples, ["cat", "cat"])
     with pytest.raises(ValueError, match="different spaces"):
-        zeroshot.ZeroShot("odd", lambda s: cloud(len(s), 7), zeroshot.embed_labels).scores(samples, names)
+        zeroshot.ZeroShot(lambda s: cloud(len(s), 7), zeroshot.embed_labels).scores(samples, names)
 
 
 def test_clip_needs_a_network_and_says_so():

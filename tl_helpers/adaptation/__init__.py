@@ -1,7 +1,12 @@
 """Domain adaptation: measure a shift between a source and a target domain, and repair it without labels of the target."""
 
-from tl_helpers.adaptation.alignment import Alignment
-from tl_helpers.adaptation.losses import (
+from tl_helpers.adaptation.methods import (
+    CDAN,
+    DAN,
+    DANN,
+    Alignment,
+    DeepCORAL,
+    SelfTraining,
     certainty,
     conditioned,
     coral_loss,
@@ -11,7 +16,6 @@ from tl_helpers.adaptation.losses import (
     reversal_strength,
     reverse_gradient,
 )
-from tl_helpers.adaptation.methods import CDAN, DAN, DANN, DeepCORAL, SelfTraining
 from tl_helpers.adaptation.selection import (
     importance_weighted,
     importance_weights,

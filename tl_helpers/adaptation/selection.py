@@ -36,30 +36,29 @@ def mutual_information(probabilities: np.ndarray) -> float:
     return float(entropy(p.mean(axis=0)) - entropy(p, axis=1).mean())
 
 
-def importance_weights(source: np.ndarray, target: np.ndarray, *, most: float = 20.0) -> np.ndarray:
+def importance_weights(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """How much more likely each source sample is in the target, p_target(x) / p_source(x), from a domain classifier: (N,).
 
     Bickel et al. (2007), "Discriminative learning for differing training and test distributions"; scaled to mean 1.
-    Features are float, shapes (N, d) and (M, d). Weights are cut off at `most`, so that one sample cannot decide.
+    Features are float, shapes (N, d) and (M, d). Weights are cut off at 20, so that one sample cannot decide.
     """
     source, target = _pair(source, target)
     x = np.concatenate([source, target])
     domain = np.repeat([0, 1], [len(source), len(target)])
     judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)).fit(x, domain)
     p = judge.predict_proba(source)
-    ratio = np.clip(p[:, 1] / np.maximum(p[:, 0], np.finfo(float).tiny) * len(source) / len(target), 0, most)
+    ratio = np.clip(p[:, 1] / np.maximum(p[:, 0], np.finfo(float).tiny) * len(source) / len(target), 0, 20)
     if not ratio.any():
         raise ValueError("no source sample resembles the target: importance weights are all 0.")
     return ratio / ratio.mean()
 
 
-def importance_weighted(right: np.ndarray, weights: np.ndarray, *, control: bool = True) -> float:
+def importance_weighted(right: np.ndarray, weights: np.ndarray) -> float:
     """Estimated accuracy on the target, in %: held-out source samples count as much as they resemble the target.
 
-    With a control variate, which takes out the noise that the weights' own mean brings: deep embedded validation (You
-    et al. 2019), equation 8; without, importance-weighted cross-validation (Sugiyama et al. 2007). Whether the model is
-    right on each held-out source sample, bool (N,), and the `importance_weights`, float (N,), 0 or more; two samples or
-    more.
+    Importance-weighted validation (Sugiyama et al. 2007) with a control variate, which takes out the noise that the
+    weights' own mean brings: deep embedded validation (You et al. 2019), equation 8. Whether the model is right on each
+    held-out source sample, bool (N,), and the `importance_weights`, float (N,), 0 or more; two samples or more.
     """
     right, weights = np.asarray(right, dtype=float), np.asarray(weights, dtype=float)
     if right.shape != weights.shape or right.ndim != 1 or len(right) < 2:
@@ -68,7 +67,7 @@ def importance_weighted(right: np.ndarray, weights: np.ndarray, *, control: bool
         raise ValueError("importance weights must be 0 or more, without NaN.")
     weighted = weights * (1 - right)
     spread = weights.var(ddof=1)
-    eta = -np.cov(weighted, weights, ddof=1)[0, 1] / spread if control and spread > 0 else 0.0
+    eta = -np.cov(weighted, weights, ddof=1)[0, 1] / spread if spread > 0 else 0.0
     return float(100 * (1 - (weighted.mean() + eta * weights.mean() - eta)))
 
 
@@ -79,13 +78,9 @@ def reverse_validation(
 
     Ganin et al. (2016), section 5.1.2, after Zhong et al. (2010). The way back starts from a copy of the adapted model,
     as in that paper. A model that confuses the target's classes cannot find back. `train` trains a model in place: it
-    is called with the copy, the pseudo-labelled target, and the unlabelled source.
-
-    Returns
-    -------
-    float
-        Accuracy on the source's validation split. If all pseudo-labels are one class there is nothing to learn from,
-        and it is that class's share.
+    is called with the copy, the pseudo-labelled target, and the unlabelled source. The result is the accuracy on the
+    source's validation split; where all pseudo-labels are one class there is nothing to learn, and it is that class's
+    share.
     """
     target, source, held_out = pair.target("train"), pair.source("train"), pair.source("validation")
     said = predict(model, target).argmax(axis=1)

@@ -21,6 +21,9 @@ Kernel = Literal["linear", "rbf", "laplace"]
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Bandwidths of the mixed kernels, here and in the losses, as multiples of a typical distance."""
 
+FOLDS = 5
+"""Of the cross-validation behind `a_distance`."""
+
 
 @dataclass(frozen=True)
 class Discrepancy:
@@ -30,45 +33,34 @@ class Discrepancy:
     p_value: float | None
 
 
-def a_distance(source: np.ndarray, target: np.ndarray, *, folds: int = 5, seed: int = 0) -> float:
+def a_distance(source: np.ndarray, target: np.ndarray) -> float:
     """Proxy A-distance 2 (1 - 2 e): e is the error of a linear classifier that tells the domains apart.
 
-    Ben-David et al. (2007), "Analysis of representations for domain adaptation". The error is cross-validated in
-    `folds`, drawn with `seed`, and is the mean of the two domains' errors, so domains of different size do not look
-    different for that alone. From features, float (N, d) and (M, d): 0 (cannot be told apart) to 2 (always told apart).
-
-    Raises
-    ------
-    ValueError
-        For features of different width, NaN, or fewer samples of a domain than folds.
+    Ben-David et al. (2007), "Analysis of representations for domain adaptation". The error is cross-validated and is
+    the mean of the two domains' errors, so domains of different size do not look different for that alone. From
+    features, float (N, d) and (M, d): 0 (cannot be told apart) to 2 (always told apart). A ValueError for features of
+    different width, NaN, or fewer than five samples of a domain.
     """
     source, target = _pair(source, target)
-    if min(len(source), len(target)) < folds or folds < 2:
+    if min(len(source), len(target)) < FOLDS:
         raise ValueError(
-            f"{len(source)} and {len(target)} samples are too few for {folds} folds: give {folds} or more of each domain."
+            f"{len(source)} and {len(target)} samples are too few for {FOLDS} folds: give {FOLDS} or more of each domain."
         )
     x = np.concatenate([source, target])
     domain = np.repeat([0, 1], [len(source), len(target)])
     judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, class_weight="balanced"))
-    said = cross_val_predict(judge, x, domain, cv=StratifiedKFold(folds, shuffle=True, random_state=seed))
+    said = cross_val_predict(judge, x, domain, cv=StratifiedKFold(FOLDS, shuffle=True, random_state=0))
     error = np.mean([np.mean(said[domain == side] != side) for side in (0, 1)])
     return float(max(0.0, 2 * (1 - 2 * error)))
 
 
-def mmd(
-    source: np.ndarray, target: np.ndarray, *, kernel: Kernel = "rbf", permutations: int = 0, seed: int = 0
-) -> Discrepancy:
+def mmd(source: np.ndarray, target: np.ndarray, *, kernel: Kernel = "rbf", permutations: int = 0) -> Discrepancy:
     """Maximum mean discrepancy, squared, with a permutation test of "both samples come from one distribution".
 
     The unbiased estimate of Gretton et al. (2012), "A kernel two-sample test", equation 3; around 0 (also below) for
     equal distributions. ``rbf`` and ``laplace`` average over five bandwidths around the median distance of the pooled
     samples; ``linear`` compares means only. Features are float, (N, d) and (M, d), two samples or more each. No
-    permutations, no test.
-
-    Raises
-    ------
-    ValueError
-        For features of different width, NaN, fewer than two samples, or an unknown kernel.
+    permutations, no test. A ValueError for features of different width, NaN, fewer samples, or an unknown kernel.
     """
     source, target = _pair(source, target)
     if min(len(source), len(target)) < 2:
@@ -78,7 +70,7 @@ def mmd(
     value = float(_unbiased(gram, side[:, None])[0])
     if not permutations:
         return Discrepancy(value, None)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     shuffled = np.stack([generator.permutation(side) for _ in range(permutations)], axis=1)
     as_large = int((_unbiased(gram, shuffled) >= value).sum())
     return Discrepancy(value, (1 + as_large) / (1 + permutations))
@@ -116,14 +108,8 @@ def estimate_proportions(held_out_labels: np.ndarray, held_out_said: np.ndarray,
 
     Black box shift estimation (Lipton et al. 2018): if only the proportions differ, what the classifier says on the
     target is its confusion matrix times the target's proportions. Solved by least squares, clipped at 0, normalised.
-
-    Parameters
-    ----------
-    held_out_labels, held_out_said : numpy.ndarray
-        int, shape (N,): true classes and the classifier's, on source samples it has not seen. A ValueError names an
-        absent class.
-    target_said : numpy.ndarray
-        int, shape (M,): the classifier's classes on the target.
+    From the true classes and the classifier's, int (N,), on source samples it has not seen (a ValueError names an absent
+    class), and the classifier's classes on the target, int (M,).
     """
     truth, said, there = map(np.asarray, (held_out_labels, held_out_said, target_said))
     classes = int(max(truth.max(), said.max(), there.max())) + 1

@@ -77,10 +77,8 @@ def adapt_batch_norm(model: Classifier, samples: Samples | Unlabelled) -> Classi
     batches = np.array_split(np.arange(len(samples)), max(1, round(len(samples) / BATCH)))
     with torch.no_grad():
         for batch in batches:
-            if line is None:
-                adapted(adapted.backbone.prepare(samples.inputs[batch].to(here.device)))
-            else:
-                adapted.above(line(batch).to(here.device), depth)
+            x = line(batch) if depth else adapted.backbone.prepare(samples.inputs[batch].to(here.device))
+            adapted.above(x.to(here.device), depth)
     for norm, before in zip(norms, _norms(model), strict=True):
         norm.momentum = before.momentum
     return adapted.eval()

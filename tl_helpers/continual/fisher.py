@@ -39,22 +39,10 @@ def fisher_diagonal(
 ) -> Tensor:
     """The Fisher diagonal of the parameters above the freeze line, in eval mode; a ValueError for no samples.
 
-    Parameters
-    ----------
-    x : torch.Tensor
-        Prepared images, or activations at the model's freeze line: (N, ...).
-    labels : torch.Tensor
-        int64, shape (N,); only ``empirical`` and ``batch`` look at them.
-    allowed : torch.Tensor
-        bool, shape (N, classes): the answers that each sample may get.
-    estimate : {"exact", "sampled", "empirical", "batch"}
-    seed : int
-        Of the answers drawn for ``sampled``.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape (P,), in the order of the model's parameters that ask for a gradient; 0 or above.
+    From prepared images, or activations at the model's freeze line, (N, ...); labels, int64 (N,), which only
+    ``empirical`` and ``batch`` look at; and the answers that each sample may get, bool (N, classes). The seed is that of
+    the answers drawn for ``sampled``. Shape (P,), in the order of the model's parameters that ask for a gradient; 0 or
+    above.
     """
     if estimate not in ESTIMATES:
         raise ValueError(f"estimate={estimate!r}: use {', '.join(ESTIMATES)}.")
@@ -63,41 +51,34 @@ def fisher_diagonal(
     was_training = model.training
     model.eval()
     above = _Above(model)
-    names = [name for name, parameter in above.named_parameters() if parameter.requires_grad]
-    weights = {name: parameter.detach() for name, parameter in above.named_parameters()}
-    moving, fixed = {n: weights.pop(n) for n in names}, weights
+    moving = {name: weight.detach() for name, weight in above.named_parameters() if weight.requires_grad}
 
     def log_likelihood(moving: dict, x: Tensor, y: Tensor, allowed: Tensor) -> Tensor:
-        logits = functional_call(above, (moving, fixed), (x[None],))[0]
+        logits = functional_call(above, moving, (x[None],))[0]
         return logits.masked_fill(~allowed, -torch.inf).log_softmax(dim=0).gather(0, y[None])[0]
 
     each = vmap(grad(log_likelihood), in_dims=(None, 0, 0, 0))
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros(sum(tensor.numel() for tensor in moving.values()), dtype=x.dtype, device=x.device)
-    batches = 0
-    for start in range(0, len(x), TOGETHER):
-        some = slice(start, start + TOGETHER)
-        xs, ok = x[some], allowed[some].to(x.device)
+    batches = [part.to(x.device).split(TOGETHER) for part in (x, labels, allowed)]
+    for xs, y, ok in zip(*batches, strict=True):
         with torch.no_grad():
             p = above(xs).masked_fill(~ok, -torch.inf).softmax(dim=1)
         if estimate == "exact":
-            for y in ok.any(dim=0).nonzero()[:, 0]:
-                kept = ok[:, y]
-                found = each(moving, xs[kept], y.expand(int(kept.sum())), ok[kept])
-                total += _sum_of_squares(found, p[kept, y])
+            for answer in ok.any(dim=0).nonzero()[:, 0]:
+                kept = ok[:, answer]
+                found = each(moving, xs[kept], answer.expand(int(kept.sum())), ok[kept])
+                total += _sum_of_squares(found, p[kept, answer])
             continue
         if estimate == "sampled":
             y = torch.multinomial(p.cpu(), 1, generator=generator)[:, 0].to(x.device)
-        else:
-            y = labels[some].to(x.device)
         found = each(moving, xs, y, ok)
         if estimate == "batch":
             total += torch.cat([g.mean(dim=0).square().reshape(-1) for g in found.values()])
-            batches += 1
         else:
             total += _sum_of_squares(found, torch.ones(len(xs), dtype=x.dtype, device=x.device))
     model.train(was_training)
-    return total / (batches if estimate == "batch" else len(x))
+    return total / (len(batches[0]) if estimate == "batch" else len(x))
 
 
 def inputs_of(model: Classifier, samples: Samples) -> Tensor:

@@ -23,10 +23,7 @@ def forgetting(matrix: np.ndarray) -> float:
     own on and before the last.
     """
     matrix = _checked(matrix)
-    last = len(matrix) - 1
-    if last == 0:
-        return 0.0
-    return float(np.mean([matrix[j:last, j].max() - matrix[last, j] for j in range(last)]))
+    return _mean([matrix[j:-1, j].max() - matrix[-1, j] for j in range(len(matrix) - 1)])
 
 
 def backward_transfer(matrix: np.ndarray) -> float:
@@ -35,10 +32,7 @@ def backward_transfer(matrix: np.ndarray) -> float:
     .. math:: \frac{1}{T-1} \sum_{j<T} \left( R_{T,j} - R_{j,j} \right)
     """
     matrix = _checked(matrix)
-    last = len(matrix) - 1
-    if last == 0:
-        return 0.0
-    return float(np.mean([matrix[last, j] - matrix[j, j] for j in range(last)]))
+    return _mean([matrix[-1, j] - matrix[j, j] for j in range(len(matrix) - 1)])
 
 
 def forward_transfer(matrix: np.ndarray, baseline: np.ndarray) -> float:
@@ -51,9 +45,12 @@ def forward_transfer(matrix: np.ndarray, baseline: np.ndarray) -> float:
     matrix, baseline = _checked(matrix), np.asarray(baseline, dtype=float)
     if baseline.shape != (len(matrix),):
         raise ValueError(f"baseline of shape {baseline.shape} for {len(matrix)} experiences: one value for each.")
-    if len(matrix) == 1:
-        return 0.0
-    return float(np.mean([matrix[j - 1, j] - baseline[j] for j in range(1, len(matrix))]))
+    return _mean([matrix[j - 1, j] - baseline[j] for j in range(1, len(matrix))])
+
+
+def _mean(values: list[float]) -> float:
+    """0 for a stream of one experience."""
+    return float(np.mean(values)) if values else 0.0
 
 
 def _checked(matrix: np.ndarray) -> np.ndarray:

@@ -7,36 +7,24 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from tl_helpers.continual.losses import distillation_loss
+from tl_helpers.continual.strategies.lwf import distillation_loss
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
 from tl_helpers.training import Method, Step
 
 
 class KeepAnswers(Method):
-    """The source's head keeps its answers: distillation of the model of before, with the factor :math:`T^2`.
+    """The source's head keeps its answers: distillation of the model of before, at a temperature of 2.
 
     Without rehearsal samples it is asked about the target's own images, as in LwF (Li and Hoiem 2017);
-    with some, about these. They need no labels, and have the target's size.
-
-    Parameters
-    ----------
-    head : nn.Module
-        The source's own head, (N, dim) to (N, outputs). It is not trained.
-    strength : float
-        Relative to the target's cross-entropy, 0 or more.
-    temperature : float
-        T, above 0.
+    with some, about these. They need no labels, and have the target's size. The head, (N, dim) to (N, outputs), is not
+    trained; the strength, 0 or more, is relative to the target's cross-entropy.
     """
 
-    def __init__(
-        self, head: nn.Module, strength: float = 1.0, *, temperature: float = 2.0, rehearsal: Samples | None = None
-    ) -> None:
-        if not 0 <= strength < float("inf"):
-            raise ValueError(f"strength={strength}: 0 or more.")
+    def __init__(self, head: nn.Module, strength: float = 1.0, *, rehearsal: Samples | None = None) -> None:
         asked = "the target's images" if rehearsal is None else rehearsal.name
-        super().__init__(strength=strength, temperature=temperature, asked=asked)
-        self.strength, self.temperature, self.second = strength, temperature, rehearsal
+        super().__init__(strength=strength, asked=asked)
+        self.strength, self.second = strength, rehearsal
         self.head = copy.deepcopy(head).requires_grad_(False).eval()
 
     def before_training(self, model: Classifier, train: Samples) -> None:
@@ -49,7 +37,7 @@ class KeepAnswers(Method):
         self.head.eval()  # training puts a method's parts into train mode
         with torch.no_grad():
             wanted = self.head(teacher.embed_above(x, step.depth).float())
-        return self.strength * distillation_loss(self.head(embedded.float()), wanted, self.temperature)
+        return self.strength * distillation_loss(self.head(embedded.float()), wanted)
 
 
 def between(one: dict[str, Tensor], other: dict[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -6,27 +6,41 @@ experience. A new one is one short file in ``continual/strategies``; those that 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
 from tl_helpers import freezing, keys
 from tl_helpers.activations import Line
 from tl_helpers.continual import metrics
-from tl_helpers.continual.losses import masked_cross_entropy
 from tl_helpers.continual.streams import Stream
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
-from tl_helpers.training import Method, Recipe, Step, fit
+from tl_helpers.training import Method, Recipe, Step, cross_entropy, fit
 from tl_helpers.training.scoring import logits_of
 
 MakeModel = Callable[[int], Classifier]
 """A fresh model from a seed, with one output for each class of the stream."""
+
+
+def total(*losses: Tensor | None) -> Tensor | None:
+    """Their sum, a scalar; None where there is none. So that strategies go together."""
+    there = [loss for loss in losses if loss is not None]
+    return sum(there) if there else None
+
+
+def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy as if answers that are not allowed had no output, a scalar.
+
+    Logits and what is allowed (bool) have the shape (N, classes), labels (int64) and each sample's weight (float32)
+    (N,).
+    """
+    return cross_entropy(logits.masked_fill(~allowed.to(logits.device), -torch.inf), labels, weights)
 
 
 class Strategy(Method):
@@ -96,27 +110,15 @@ class Strategy(Method):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a stream.
+    """What came of a stream: accuracies in %, float64, and at the end bytes kept besides the model, parameters needed to
+    answer, and the seconds of learning.
 
-    Attributes
-    ----------
-    matrix : numpy.ndarray
-        float64, shape (T, T): accuracy in % on experience j (column) after learning experience i (row).
-    baseline : numpy.ndarray
-        float64, shape (T,): before learning anything.
-    within : numpy.ndarray
-        float64, shape (T,): the last row again, had the learner been told which experience each sample is from. In the
-        class-incremental scenario this separates what it knows from whether it knows where to look.
-    seconds : float
-        Learning only.
-    memory, parameters : int
-        Bytes kept besides the model, and parameters needed to answer, at the end.
+    ``matrix[i, j]`` is the accuracy on experience j after learning experience i, shape (T, T); `baseline`, (T,), that
+    before learning anything; `within`, (T,), the last row again, had the learner been told which experience each sample
+    is from. In the class-incremental scenario this separates what it knows from whether it knows where to look. For the
+    four metrics of the matrix see the functions of these names.
     """
 
-    stream: str
-    strategy: str
-    settings: dict
-    seed: int
     matrix: np.ndarray
     baseline: np.ndarray
     within: np.ndarray
@@ -124,25 +126,10 @@ class Outcome:
     memory: int
     parameters: int
 
-    @property
-    def average_accuracy(self) -> float:
-        """See `tl_helpers.continual.average_accuracy`."""
-        return metrics.average_accuracy(self.matrix)
-
-    @property
-    def forgetting(self) -> float:
-        """See `tl_helpers.continual.forgetting`."""
-        return metrics.forgetting(self.matrix)
-
-    @property
-    def backward_transfer(self) -> float:
-        """See `tl_helpers.continual.backward_transfer`."""
-        return metrics.backward_transfer(self.matrix)
-
-    @property
-    def forward_transfer(self) -> float:
-        """See `tl_helpers.continual.forward_transfer`."""
-        return metrics.forward_transfer(self.matrix, self.baseline)
+    average_accuracy = property(lambda self: metrics.average_accuracy(self.matrix))
+    forgetting = property(lambda self: metrics.forgetting(self.matrix))
+    backward_transfer = property(lambda self: metrics.backward_transfer(self.matrix))
+    forward_transfer = property(lambda self: metrics.forward_transfer(self.matrix, self.baseline))
 
     def row(self) -> dict[str, float]:
         """All metrics as one flat record, in %, points, kB and seconds."""
@@ -175,12 +162,13 @@ def run_stream(
 ) -> Outcome:
     """Teach a strategy a stream, and score it on every experience after each.
 
+    A ValueError for a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric,
+    or a recipe whose freeze line moves.
+
     Parameters
     ----------
     strategy : Strategy
         A new one: it is changed by what it learns.
-    make_model : callable
-        From a seed to a fresh `Classifier`, with one output for each class of the stream.
     recipe : Recipe
         For each experience.
     seed : int
@@ -192,12 +180,6 @@ def run_stream(
         As in `tl_helpers.training.fit`.
     on_experience : callable, optional
         Gets the number of the experience just learned, and its row of the matrix.
-
-    Raises
-    ------
-    ValueError
-        For a stream that the strategy cannot learn, a model with another number of outputs, an unknown metric, or a
-        recipe whose freeze line moves.
     """
     if metric not in ("accuracy", "balanced_accuracy"):
         raise ValueError(f"metric={metric!r}: use accuracy or balanced_accuracy.")
@@ -211,24 +193,26 @@ def run_stream(
     if outputs != len(stream.classes):
         raise ValueError(f"The model has {outputs} outputs, the stream {stream.name} {len(stream.classes)} classes.")
 
-    def scores(now: int, logits: Callable[[int, Samples], np.ndarray], *, told: bool = False) -> list[float]:
-        """On every experience: among the classes that may be answered there by now (or will be), or its own only."""
+    asked = [experience.split(split) for experience in stream.experiences]
+
+    def answers(learner: Strategy) -> list[np.ndarray]:
+        return [learner.logits(model, samples, number) for number, samples in enumerate(asked)]
+
+    def scores(logits: list[np.ndarray], allowed: list[np.ndarray]) -> np.ndarray:
+        """On every experience, among the classes that may be answered there."""
         found = []
-        for number, experience in enumerate(stream.experiences):
-            samples = experience.split(split)
-            if told:
-                allowed = np.isin(np.arange(len(stream.classes)), experience.classes)
-            else:
-                allowed = stream.allowed(max(now, number), [number] * len(samples)).numpy()
-            said = np.where(allowed, logits(number, samples), -math.inf).argmax(axis=1)
-            labels = samples.labels.numpy()
+        for samples, each, may in zip(asked, logits, allowed, strict=True):
+            said, labels = np.where(may, each, -np.inf).argmax(axis=1), samples.labels.numpy()
             right = balanced_accuracy_score(labels, said) if metric == "balanced_accuracy" else (said == labels).mean()
             found.append(100 * float(right))
-        return found
+        return np.array(found)
+
+    def by(now: int) -> list[np.ndarray]:
+        """What may be answered on each experience by now, or will be."""
+        return [stream.allowed(max(now, number), [number]).numpy() for number in range(len(stream))]
 
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
-    plain = Strategy()
-    baseline = scores(-1, lambda number, samples: plain.logits(model, samples, number))
+    baseline = scores(answers(Strategy()), by(-1))
     rows, seconds = [], 0.0
     for now in range(len(stream)):
         strategy.now = now
@@ -237,21 +221,15 @@ def run_stream(
         strategy.learn(model, recipe, fresh=fresh)
         strategy.after_experience(model)
         seconds += time.perf_counter() - began
-
-        def answers(number: int, samples: Samples, model: Classifier = model) -> np.ndarray:
-            return strategy.logits(model, samples, number)
-
-        rows.append(scores(now, answers))
+        said = answers(strategy)
+        rows.append(scores(said, by(now)))
         if on_experience is not None:
-            on_experience(now, np.array(rows[-1]))
+            on_experience(now, rows[-1])
+    own = [np.isin(np.arange(len(stream.classes)), experience.classes) for experience in stream.experiences]
     return Outcome(
-        stream=stream.name,
-        strategy=strategy.name,
-        settings=strategy.settings,
-        seed=seed,
         matrix=np.array(rows),
-        baseline=np.array(baseline),
-        within=np.array(scores(len(stream) - 1, answers, told=True)),
+        baseline=baseline,
+        within=scores(said, own),
         seconds=seconds,
         memory=strategy.memory(),
         parameters=strategy.parameters_used(model),

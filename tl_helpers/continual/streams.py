@@ -118,41 +118,29 @@ def together(parts: Sequence[Samples], name: str) -> Samples:
     )
 
 
-def split_stream(
-    task: Task, scenario: Scenario, *, ways: int = 2, size: int | None = None, order: Sequence[int] | None = None
-) -> Stream:
+def split_stream(task: Task, scenario: Scenario, *, ways: int = 2, size: int | None = None) -> Stream:
     """The classes of a task, a few at a time, as in Split MNIST (Zenke et al. 2017; all three scenarios: Hsu et al. 2018).
 
     In the domain-incremental scenario a label is the place of the class within its experience (for Split MNIST: is the
-    digit even or odd).
-
-    Parameters
-    ----------
-    ways : int
-        Classes of each experience: two or more, and a divisor of their number.
-    size : int, optional
-        Pixels of the images.
-    order : sequence of int, optional
-        In which the classes come, each once; as they are numbered by default.
+    digit even or odd). An experience has so many classes (`ways`): two or more, and a divisor of their number. `size` is
+    that of the images, in pixels.
     """
-    order = list(range(len(task.classes))) if order is None else list(order)
-    if sorted(order) != list(range(len(task.classes))):
-        raise ValueError(f"order={order}: name each of the {len(task.classes)} classes once.")
-    if ways < 2 or len(order) % ways:
-        raise ValueError(f"ways={ways}: two or more, and a divisor of the {len(order)} classes.")
+    count = len(task.classes)
+    if ways < 2 or count % ways:
+        raise ValueError(f"ways={ways}: two or more, and a divisor of the {count} classes.")
     splits = {split: task.samples(split, size) for split in SPLITS}
-    groups = [order[start : start + ways] for start in range(0, len(order), ways)]
     classes = tuple(f"{place + 1}." for place in range(ways)) if scenario == "domain" else task.classes
-    experiences = []
-    for number, group in enumerate(groups):
-        label = {old: place if scenario == "domain" else old for place, old in enumerate(group)}
-        parts = {split: _only(samples, label, classes) for split, samples in splits.items()}
-        name = " or ".join(task.classes[old] for old in group)
-        experiences.append(_experience(name, number, parts, tuple(sorted(label.values()))))
-    return Stream(f"split {task.name}", scenario, classes, tuple(experiences))
+
+    def part(split: str, number: int) -> Samples:
+        some = splits[split].take(np.flatnonzero(splits[split].labels.numpy() // ways == number))
+        labels = some.labels % ways if scenario == "domain" else some.labels
+        return dataclasses.replace(some, labels=labels, classes=classes)
+
+    names = [" or ".join(task.classes[start : start + ways]) for start in range(0, count, ways)]
+    return _stream(f"split {task.name}", scenario, classes, names, part, ways)
 
 
-def permuted_stream(task: Task, count: int, *, seed: int = 0, size: int | None = None) -> Stream:
+def permuted_stream(task: Task, count: int, *, seed: int = 0) -> Stream:
     """The same task with its pixels in another order each time (Goodfellow et al. 2013), domain-incremental.
 
     The first of the `count` experiences has the pixels as they are; the seed is that of the permutations.
@@ -165,75 +153,63 @@ def permuted_stream(task: Task, count: int, *, seed: int = 0, size: int | None =
         order = torch.randperm(places, generator=torch.Generator().manual_seed(seed * 1_000 + number))
         return pixels.flatten(2)[:, :, order].reshape(pixels.shape)
 
-    return _changed_stream(task, [f"permutation {number}" for number in range(count)], change, size)
+    return _changed_stream(task, [f"permutation {number}" for number in range(count)], change)
 
 
-def rotated_stream(task: Task, degrees: Sequence[float], *, size: int | None = None) -> Stream:
+def rotated_stream(task: Task, degrees: Sequence[float]) -> Stream:
     """The same task turned by these angles, one after the other (Lopez-Paz and Ranzato 2017), domain-incremental."""
 
     def change(pixels: torch.Tensor, number: int) -> torch.Tensor:
         return tvf.rotate(pixels, float(degrees[number]), interpolation=tvf.InterpolationMode.BILINEAR)
 
-    return _changed_stream(task, [f"turned by {angle:g}°" for angle in degrees], change, size)
+    return _changed_stream(task, [f"turned by {angle:g}°" for angle in degrees], change)
 
 
 def domain_stream(tasks: Sequence[Task], *, size: int | None = None, most: int | None = None, seed: int = 0) -> Stream:
     """The same classes in one domain after the other, such as mono- and polycrystalline cells, domain-incremental.
 
-    Parameters
-    ----------
-    tasks : sequence of Task
-        With the same classes in the same order; a TaskError for others.
-    size : int, optional
-        Pixels of the images; leave it out for sentences.
-    most : int, optional
-        Samples of each split, at most; a random part of it, drawn with `seed`.
+    A TaskError for tasks with other classes, or in another order. `size` is that of images, in pixels; of each split at
+    `most` so many samples are taken, a random part drawn with `seed`.
     """
     classes = tasks[0].classes
     for task in tasks:
         if task.classes != classes:
             raise TaskError(f"{task.name} and {tasks[0].name} have other classes: a domain stream needs the same ones.")
 
-    def part(samples: Samples) -> Samples:
+    def part(split: str, number: int) -> Samples:
+        samples = tasks[number].samples(split, size)
         if most is None or len(samples) <= most:
             return samples
         return samples.take(np.random.default_rng(seed).permutation(len(samples))[:most])
 
-    experiences = [
-        _experience(task.domain, number, {split: part(task.samples(split, size)) for split in SPLITS})
-        for number, task in enumerate(tasks)
-    ]
-    return Stream(" → ".join(task.domain for task in tasks), "domain", classes, tuple(experiences))
+    domains = [task.domain for task in tasks]
+    return _stream(" → ".join(domains), "domain", classes, domains, part)
 
 
-def _changed_stream(
-    task: Task, names: list[str], change: Callable[[torch.Tensor, int], torch.Tensor], size: int | None
+def _changed_stream(task: Task, names: list[str], change: Callable[[torch.Tensor, int], torch.Tensor]) -> Stream:
+    def part(split: str, number: int) -> Samples:
+        samples = task.samples(split)
+        inputs, table = change(samples.inputs, number), f"{samples.table}-{names[number]}"
+        return dataclasses.replace(samples, inputs=inputs, table=table)
+
+    return _stream(f"{task.name}, {len(names)} times", "domain", task.classes, names, part)
+
+
+def _stream(
+    name: str,
+    scenario: Scenario,
+    classes: tuple[str, ...],
+    names: Sequence[str],
+    part: Callable[[str, int], Samples],
+    ways: int = 0,
 ) -> Stream:
-    def changed(samples: Samples, number: int) -> Samples:
-        return dataclasses.replace(
-            samples, inputs=change(samples.inputs, number), table=f"{samples.table}-{names[number]}"
-        )
-
-    experiences = [
-        _experience(name, number, {split: changed(task.samples(split, size), number) for split in SPLITS})
-        for number, name in enumerate(names)
-    ]
-    return Stream(f"{task.name}, {len(names)} times", "domain", task.classes, tuple(experiences))
-
-
-def _only(samples: Samples, label: dict[int, int], classes: tuple[str, ...]) -> Samples:
-    """The samples of some classes, with new labels."""
-    some = samples.take(np.flatnonzero(np.isin(samples.labels.numpy(), list(label))))
-    labels = torch.tensor([label[int(old)] for old in some.labels], dtype=torch.int64)
-    return dataclasses.replace(some, labels=labels, classes=classes)
-
-
-def _experience(
-    name: str, number: int, parts: dict[str, Samples], classes: tuple[int, ...] | None = None
-) -> Experience:
-    """An experience with its number as a column; by default all classes occur in it."""
-    numbered = {
-        split: dataclasses.replace(part, extra={**part.extra, "experience": np.full(len(part), number)})
-        for split, part in parts.items()
-    }
-    return Experience(name, **numbered, classes=classes or tuple(range(len(parts["train"].classes))))
+    """Experiences by name, whose samples get their number as a column; in the domain scenario each has all classes."""
+    experiences = []
+    for number, one in enumerate(names):
+        parts = {split: part(split, number) for split in SPLITS}
+        for split, samples in parts.items():
+            extra = {**samples.extra, "experience": np.full(len(samples), number)}
+            parts[split] = dataclasses.replace(samples, extra=extra)
+        own = range(len(classes)) if scenario == "domain" else range(number * ways, (number + 1) * ways)
+        experiences.append(Experience(one, **parts, classes=tuple(own)))
+    return Stream(name, scenario, classes, tuple(experiences))

@@ -1,4 +1,4 @@
-"""The trained weights of a model as one vector, and penalties that pull them back to where they were."""
+"""The trained weights of a model, and their gradients, as one vector."""
 
 from __future__ import annotations
 
@@ -32,17 +32,3 @@ def add_to_gradients(model: Classifier, vector: Tensor) -> None:
         part = vector[start : start + parameter.numel()].view_as(parameter)
         parameter.grad = part.clone() if parameter.grad is None else parameter.grad.add_(part)
         start += parameter.numel()
-
-
-def pull(weights: Tensor, importance: Tensor, anchors: Tensor) -> Tensor:
-    r"""The gradient of `quadratic_penalty` with respect to the weights: shape (P,)."""
-    return (importance * (weights - anchors)).sum(dim=0)
-
-
-def quadratic_penalty(weights: Tensor, importance: Tensor, anchors: Tensor) -> Tensor:
-    r""":math:`\frac12 \sum_t \sum_i \Omega_{t,i} (\theta_i - \theta^*_{t,i})^2`, a scalar.
-
-    Weights (P,); for each earlier experience, how much each weight matters and what it was: importance and anchors (T,
-    P).
-    """
-    return 0.5 * (importance * (weights - anchors).square()).sum()

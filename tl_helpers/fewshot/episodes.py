@@ -15,16 +15,10 @@ from tl_helpers.stats import interval
 
 @dataclass(frozen=True)
 class Episode:
-    """One small task: which samples to learn from and which to answer for.
+    """One small task: which samples to learn from and which to answer for, int64 (n * k,) and (n * q,), class by class.
 
-    Attributes
-    ----------
-    support, query : numpy.ndarray
-        int64, shapes (n * k,) and (n * q,): positions in the data set, class by class.
-    support_labels, query_labels : numpy.ndarray
-        int64, the same shapes: 0 to n - 1, the episode's own numbering.
-    classes : numpy.ndarray
-        int64, shape (n,): the data set's class behind each of the episode's.
+    Support and query are positions in the data set; their labels are the episode's own numbering, 0 to n - 1; `classes`,
+    (n,), are the data set's classes behind these.
     """
 
     support: np.ndarray
@@ -38,22 +32,13 @@ class Episode:
         """How many classes to tell apart."""
         return len(self.classes)
 
-    @property
-    def shots(self) -> int:
-        """Samples to learn from, of each class."""
-        return len(self.support) // len(self.classes)
-
 
 class EpisodeSampler:
     """Episodes by number: the same seed and number give the same episode, whatever was drawn before.
 
     Classes are drawn without repetition, then k + q samples of each, so no sample is in support and query. `labels` are
-    the class numbers of the data set, shape (N,).
-
-    Raises
-    ------
-    ValueError
-        For fewer than two ways, one shot or one query, fewer classes than ways, or fewer than k + q samples of a class.
+    the class numbers of the data set, shape (N,). A ValueError for fewer than two ways, one shot or one query, fewer
+    classes than ways, or fewer than k + q samples of a class.
     """
 
     def __init__(
@@ -112,15 +97,8 @@ class EpisodeScore:
 def score_episodes(head: Head, features: np.ndarray, sampler: EpisodeSampler, *, count: int = 600) -> EpisodeScore:
     """How often a head is right on the queries of many episodes of one data set's features.
 
-    Parameters
-    ----------
-    head : callable
-        See `tl_helpers.heads.Head`.
-    features : numpy.ndarray
-        float, shape (N, D): of the samples that the sampler's labels belong to, without NaN. The head gets them in
-        float64.
-    count : int
-        Episodes, two or more. The field reports 600 or more.
+    Features are those of the samples that the sampler's labels belong to, float (N, D), without NaN; the head gets them
+    in float64. Two episodes or more; the field reports 600 or more.
     """
     x = torch.from_numpy(np.array(features, dtype=np.float64))
     if not x.isfinite().all():

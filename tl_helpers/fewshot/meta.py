@@ -6,6 +6,7 @@ through it. Chapter 10 writes the core of each method out and compares it with t
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value, vmap
+from torch.utils.data import default_collate
 
 from tl_helpers import runtime
 from tl_helpers.fewshot.episodes import Episode
@@ -29,9 +31,6 @@ Part = Literal["all", "head", "body"]
 
 CLIP = 10.0
 """The meta-gradient's largest norm: through several inner steps a rare episode gives a huge one."""
-
-
-# ---- learners --------------------------------------------------------------------------------------------------------
 
 
 class Learner(nn.Module):
@@ -64,19 +63,15 @@ class BatchStatistics(nn.Module):
         return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight[:, None, None] + self.bias[:, None, None]
 
 
-def mlp(*, hidden: Sequence[int] = (40, 40), inputs: int = 1, outputs: int = 1, seed: int = 0) -> Learner:
-    """A small dense network; 40-40 is the one of MAML's sinusoids (Finn et al. 2017)."""
+def mlp(*, hidden: Sequence[int] = (40, 40), seed: int = 0) -> Learner:
+    """A small dense network from one number to another; 40-40 is the one of MAML's sinusoids (Finn et al. 2017)."""
     with runtime.RandomNumbers(seed):
-        layers, width = [], inputs
-        for size in hidden:
-            layers.append(nn.Sequential(nn.Linear(width, size), nn.ReLU()))
-            width = size
-        return Learner(nn.Sequential(*layers), nn.Linear(width, outputs))
+        sizes = itertools.pairwise((1, *hidden))
+        layers = [nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU()) for inputs, outputs in sizes]
+        return Learner(nn.Sequential(*layers), nn.Linear(hidden[-1], 1))
 
 
-def small_conv(
-    ways: int, *, channels: int = 32, blocks: int = 4, norm: Literal["batch", "group"] = "batch", seed: int = 0
-) -> Learner:
+def small_conv(ways: int, *, channels: int = 32, norm: Literal["batch", "group"] = "batch", seed: int = 0) -> Learner:
     """Four blocks of 3 x 3 convolution with stride 2, normalisation and ReLU, then the mean over space and a linear head.
 
     MAML's Omniglot network (Finn et al. 2017) with fewer channels. ``norm="batch"`` takes the statistics of whatever is
@@ -89,15 +84,13 @@ def small_conv(
     if norm not in ("batch", "group"):
         raise ValueError(f"norm={norm!r}: use 'batch' or 'group'.")
     with runtime.RandomNumbers(seed):
-        stack, width = [], 1
-        for _ in range(blocks):
+        stack = []
+        for inputs in (1, channels, channels, channels):
+            convolution = nn.Conv2d(inputs, channels, 3, stride=2, padding=1, bias=False)
             normed = BatchStatistics(channels) if norm == "batch" else nn.GroupNorm(4, channels)
-            stack.append(
-                nn.Sequential(nn.Conv2d(width, channels, 3, stride=2, padding=1, bias=False), normed, nn.ReLU())
-            )
-            width = channels
+            stack.append(nn.Sequential(convolution, normed, nn.ReLU()))
         stack.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-        return Learner(nn.Sequential(*stack), nn.Linear(width, ways))
+        return Learner(nn.Sequential(*stack), nn.Linear(channels, ways))
 
 
 def weights_of(model: nn.Module) -> Weights:
@@ -113,22 +106,13 @@ def weights_of(model: nn.Module) -> Weights:
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
-# ---- episodes --------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class EpisodeBatch:
     """Several small tasks of the same size: what to learn from, and what to be judged by.
 
-    A ValueError says which lengths do not fit, which part is empty, where a support holds one class only, or where a
-    query asks for a class that its support lacks.
-
-    Attributes
-    ----------
-    support_x, query_x : torch.Tensor
-        float, shapes (T, n, ...) and (T, q, ...) for T tasks.
-    support_y, query_y : torch.Tensor
-        (T, n) and (T, q): int64 classes from 0, or float values (T, n, outputs) for a regression.
+    Inputs are float, shapes (T, n, ...) and (T, q, ...) for T tasks; what is right int64 classes from 0, (T, n) and (T,
+    q), or for a regression float values (T, n, outputs). A ValueError says which lengths do not fit, which part is
+    empty, where a support holds one class only, or where a query asks for a class that its support lacks.
     """
 
     support_x: Tensor
@@ -180,9 +164,6 @@ def batch_of(pixels: Tensor, episodes: Sequence[Episode]) -> EpisodeBatch:
     return EpisodeBatch(pixels[rows("support")], rows("support_labels"), pixels[rows("query")], rows("query_labels"))
 
 
-# ---- the inner loop --------------------------------------------------------------------------------------------------
-
-
 def loss_of(outputs: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy for classes, mean squared error for values."""
     if y.is_floating_point():
@@ -203,21 +184,11 @@ def adapt(
 ) -> Weights:
     """The inner loop: some steps of gradient descent on one task, from `weights`.
 
-    New weights are returned and none changed, so that this can be differentiated and mapped over tasks. A ValueError
-    for steps below 0, a rate not above 0, lengths that do not fit, or a part that the network lacks.
-
-    Parameters
-    ----------
-    model : nn.Module
-        A `Learner`; any network if `part` is ``"all"``.
-    x, y : torch.Tensor
-        One task's support: (n, ...) and its labels.
-    steps : int
-        0 returns the weights as they are.
-    part : {"all", "head", "body"}
-        What moves; with ``"head"`` the body is computed once only (ANIL, Raghu et al. 2020).
-    order : torch.Tensor, optional
-        int64, shape (steps, batch): which samples each step sees; all of them by default.
+    New weights are returned and none changed, so that this can be differentiated and mapped over tasks. The support is
+    one task's, (n, ...) and its labels. `part` of a `Learner` moves (all of any network); if it is ``"head"``, the body
+    is computed once only (ANIL, Raghu et al. 2020). `order`, int64 (steps, batch), says which samples each step sees; all
+    of them by default. A ValueError for steps below 0, a rate not above 0, lengths that do not fit, or a part that the
+    network lacks.
     """
     _check_inner(steps, rate, part)
     if len(x) != len(y):
@@ -225,24 +196,19 @@ def adapt(
     if part != "all" and not any(name.startswith(f"{part}.") for name in weights):
         raise ValueError(f"This network has no part named {part!r}: use Learner(body, head), or adapt all of it.")
     if part == "head":
-        x, body, weights = body_features(model, weights, x), weights, below(weights, "head.")
-        weights = adapt(model.head, weights, x, y, steps=steps, rate=rate, order=order)
-        return {
-            name: weights.get(name.removeprefix("head."), w) if name.startswith("head.") else w
-            for name, w in body.items()
-        }
+        features, head = body_features(model, weights, x), below(weights, "head.")
+        head = adapt(model.head, head, features, y, steps=steps, rate=rate, order=order)
+        return weights | {f"head.{name}": w for name, w in head.items()}
+
+    def loss(moving: Weights, weights: Weights, some: Tensor | slice) -> Tensor:
+        return loss_of(functional_call(model, weights | moving, x[some]), y[some])
+
     for step in range(steps):
         some = slice(None) if order is None else order[step]
         moving = {name: w for name, w in weights.items() if part == "all" or name.startswith("body.")}
-        fixed = {name: w for name, w in weights.items() if name not in moving}
-        slope = grad(lambda moving, fixed=fixed, some=some: loss_of(_call(model, fixed | moving, x[some]), y[some]))(
-            moving
-        )
-        weights = fixed | {name: w - rate * slope[name] for name, w in moving.items()}
+        slope = grad(loss)(moving, weights, some)
+        weights = weights | {name: w - rate * slope[name] for name, w in moving.items()}
     return weights
-
-
-# ---- the outer loop --------------------------------------------------------------------------------------------------
 
 
 def meta_gradient(
@@ -253,7 +219,6 @@ def meta_gradient(
     method: Method = "MAML",
     steps: int = 1,
     rate: float = 0.01,
-    penalty: float = 0.1,
     vmapped: bool = True,
     order: Tensor | None = None,
 ) -> tuple[Weights, float]:
@@ -269,32 +234,26 @@ def meta_gradient(
 
     No inner steps (``steps=0``) with MAML is ordinary joint training on all tasks. `vmapped` takes all tasks at once
     with `torch.vmap`, or one after the other: the same numbers up to rounding. `order` is that of `adapt`. The loss is
-    of the queries; for Reptile, which has none, of all samples.
-
-    Raises
-    ------
-    ValueError
-        As `adapt`; for an unknown method, or a loss that is NaN or infinite: the training diverged.
+    of the queries; for Reptile, which has none, of all samples. Besides the ValueErrors of `adapt`, one for an unknown
+    method, or a loss that is NaN or infinite: the training diverged.
     """
-    if method not in get_args(Method):
-        raise ValueError(f"method={method!r}: use one of {', '.join(map(repr, get_args(Method)))}.")
-    _check_inner(steps, rate)
+    _check_inner(steps, rate, method=method)
     inner = {"steps": steps, "rate": rate, "order": order}
 
     def through(weights: Weights, sx: Tensor, sy: Tensor, qx: Tensor, qy: Tensor) -> Tensor:
         if method == "ridge":
             features = body_features(model, weights, sx), body_features(model, weights, qx)
-            return loss_of(ridge_predict(features[0], sy, features[1], penalty=penalty), qy)
+            return loss_of(ridge_predict(features[0], sy, features[1]), qy)
         adapted = adapt(model, weights, sx, sy, part="head" if method == "ANIL" else "all", **inner)
-        return loss_of(_call(model, adapted, qx), qy)
+        return loss_of(functional_call(model, adapted, qx), qy)
 
     def direct(weights: Weights, sx: Tensor, sy: Tensor, qx: Tensor, qy: Tensor) -> tuple:
         if method == "first order":
             adapted = adapt(model, weights, sx, sy, **inner)
-            return grad_and_value(lambda w: loss_of(_call(model, w, qx), qy))(adapted)
+            return grad_and_value(lambda w: loss_of(functional_call(model, w, qx), qy))(adapted)
         x, y = torch.cat([sx, qx]), torch.cat([sy, qy])
         adapted = adapt(model, weights, x, y, **inner)
-        return {name: w - adapted[name] for name, w in weights.items()}, loss_of(_call(model, adapted, x), y)
+        return {name: w - adapted[name] for name, w in weights.items()}, loss_of(functional_call(model, adapted, x), y)
 
     tasks, without_backward = (None, 0, 0, 0, 0), method in ("first order", "Reptile")
     if vmapped and not without_backward:
@@ -305,7 +264,7 @@ def meta_gradient(
             if vmapped:
                 slope, loss = vmap(one, tasks)(weights, *batch)
             else:
-                slope, loss = _stacked([one(weights, *task) for task in zip(*batch, strict=True)])
+                slope, loss = default_collate([one(weights, *task) for task in zip(*batch, strict=True)])
             slope, loss = {name: g.mean(dim=0) for name, g in slope.items()}, loss.mean()
     value = float(loss)
     if not math.isfinite(value) or not all(bool(torch.isfinite(g).all()) for g in slope.values()):
@@ -318,7 +277,7 @@ def meta_gradient(
 
 @dataclass(frozen=True)
 class MetaRecipe:
-    """How to learn a start; `inner_steps` of 0 is joint training on all tasks, `penalty` is for ``"ridge"``.
+    """How to learn a start; `inner_steps` of 0 is joint training on all tasks.
 
     Attributes
     ----------
@@ -336,12 +295,9 @@ class MetaRecipe:
     meta_steps: int = 1000
     outer_rate: float = 0.001
     inner_batch: int | None = None
-    penalty: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_inner(self.inner_steps, self.inner_rate)
-        if self.method not in get_args(Method):
-            raise ValueError(f"method={self.method!r}: use one of {', '.join(map(repr, get_args(Method)))}.")
+        _check_inner(self.inner_steps, self.inner_rate, method=self.method)
         if self.method == "Reptile" and self.inner_steps == 0:
             raise ValueError("Reptile moves towards the adapted weights: it needs one inner step or more.")
         if self.meta_steps < 1 or not self.outer_rate > 0:
@@ -350,18 +306,10 @@ class MetaRecipe:
 
 @dataclass(frozen=True)
 class MetaRun:
-    """A learned start.
+    """A learned start: the weights that are best on validation where there was one, else the last.
 
-    Attributes
-    ----------
-    weights : dict of str to torch.Tensor
-        The best on validation where there was one, else the last.
-    losses : numpy.ndarray
-        Shape (meta_steps,): loss after adaptation on each step's tasks.
-    seconds : float
-        Of training, without validation.
-    validation : dict of int to float
-        Score by meta-step; higher is better.
+    The loss after adaptation on each step's tasks, float (meta_steps,); seconds of training, without validation; and the
+    validation scores by meta-step.
     """
 
     weights: Weights
@@ -375,35 +323,26 @@ def meta_train(
     draw: Callable[[int], EpisodeBatch],
     recipe: MetaRecipe,
     *,
-    weights: Weights | None = None,
     validate: Callable[[Weights], float] | None = None,
     every: int = 100,
     seed: int = 0,
 ) -> MetaRun:
     """The outer loop: draw tasks, adapt to each, move the start.
 
-    A training that diverges raises the ValueError of `meta_gradient`, with the step at which it did.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Gives the start, and is left as it was.
-    draw : callable
-        The tasks of a meta-step, by its number.
-    weights : dict, optional
-        Another start than the model's.
-    validate : callable, optional
-        Score of some weights on validation tasks, higher is better: the best weights are returned.
-    every : int
-        Meta-steps between two validations.
-    seed : int
-        Of the order in which Reptile sees samples.
+    The model gives the start, and is left as it was; `draw` gives the tasks of a meta-step, by its number. `validate`
+    scores some weights on validation tasks, after `every` so many meta-steps; higher is better, and the best weights
+    are returned. The seed is that of the order in which Reptile sees samples. A training that diverges raises the
+    ValueError of `meta_gradient`, with the step at which it did.
     """
-    weights = weights_of(model) if weights is None else {name: w.detach().clone() for name, w in weights.items()}
     generator = torch.Generator().manual_seed(seed)
-    best, best_score, scores, losses, seconds = weights, -math.inf, {}, [], 0.0
+    leaves = {name: nn.Parameter(w) for name, w in weights_of(model).items()}
+
+    def now() -> Weights:
+        return {name: leaf.detach().clone() for name, leaf in leaves.items()}
+
+    best, best_score, scores, losses, seconds = now(), -math.inf, {}, [], 0.0
     reptile = recipe.method == "Reptile"
-    leaves = {name: nn.Parameter(w) for name, w in weights.items()}
+    inner = {"method": recipe.method, "steps": recipe.inner_steps, "rate": recipe.inner_rate}
     optimizer = (torch.optim.SGD if reptile else torch.optim.Adam)(leaves.values(), lr=recipe.outer_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.meta_steps)
     for step in runtime.progress(range(recipe.meta_steps), total=recipe.meta_steps, what=recipe.method):
@@ -413,18 +352,8 @@ def meta_train(
             samples = batch.support_x.shape[1] + batch.query_x.shape[1]
             every_step = [torch.randperm(samples, generator=generator) for _ in range(recipe.inner_steps)]
             order = torch.stack(every_step)[:, : recipe.inner_batch]
-        weights = {name: leaf.detach() for name, leaf in leaves.items()}
         try:
-            slope, loss = meta_gradient(
-                model,
-                weights,
-                batch,
-                method=recipe.method,
-                steps=recipe.inner_steps,
-                rate=recipe.inner_rate,
-                penalty=recipe.penalty,
-                order=order,
-            )
+            slope, loss = meta_gradient(model, now(), batch, order=order, **inner)
         except ValueError as error:
             raise ValueError(f"Meta-step {step}: {error}") from None
         for name, leaf in leaves.items():
@@ -436,13 +365,11 @@ def meta_train(
         losses.append(loss)
         seconds += time.perf_counter() - start
         if validate is not None and ((step + 1) % every == 0 or step + 1 == recipe.meta_steps):
-            weights = {name: leaf.detach().clone() for name, leaf in leaves.items()}
+            weights = now()
             scores[step + 1] = float(validate(weights))
             if scores[step + 1] > best_score:
                 best, best_score = weights, scores[step + 1]
-    if validate is None:
-        best = {name: leaf.detach().clone() for name, leaf in leaves.items()}
-    return MetaRun(best, np.array(losses), seconds, scores)
+    return MetaRun(now() if validate is None else best, np.array(losses), seconds, scores)
 
 
 def adapted_outputs(
@@ -461,13 +388,12 @@ def adapted_outputs(
     steps = list(steps)
     if not steps or steps != sorted(set(steps)):
         raise ValueError(f"steps={steps}: give ascending numbers of inner steps, each once.")
-    _check_inner(steps[0], rate, part)
 
     def one(sx: Tensor, sy: Tensor, qx: Tensor) -> Tensor:
         now, done, found = weights, 0, []
         for step in steps:
             now, done = adapt(model, now, sx, sy, steps=step - done, rate=rate, part=part), step
-            found.append(_call(model, now, qx))
+            found.append(functional_call(model, now, qx))
         return torch.stack(found)
 
     with torch.no_grad():
@@ -487,20 +413,15 @@ def scores_of(outputs: Tensor, query_y: Tensor) -> np.ndarray:
     return 100 * (outputs.argmax(dim=-1) == query_y).double().mean(dim=-1).numpy()
 
 
-# ---- small helpers ---------------------------------------------------------------------------------------------------
-
-
-def _check_inner(steps: int, rate: float, part: str = "all") -> None:
+def _check_inner(steps: int, rate: float, part: str = "all", method: str = "MAML") -> None:
+    if method not in get_args(Method):
+        raise ValueError(f"method={method!r}: use one of {', '.join(map(repr, get_args(Method)))}.")
     if steps < 0:
         raise ValueError(f"{steps} inner steps: 0 or more.")
     if not rate > 0:
         raise ValueError(f"inner rate {rate}: above 0.")
     if part not in get_args(Part):
         raise ValueError(f"part={part!r}: use 'all', 'head' or 'body'.")
-
-
-def _call(model: nn.Module, weights: Weights, x: Tensor) -> Tensor:
-    return functional_call(model, weights, (x,))
 
 
 def below(weights: Weights, prefix: str) -> Weights:
@@ -510,9 +431,4 @@ def below(weights: Weights, prefix: str) -> Weights:
 
 def body_features(model: Learner, weights: Weights, x: Tensor) -> Tensor:
     """What the body makes of inputs (n, ...): (n, D)."""
-    return functional_call(model.body, below(weights, "body."), (x,))
-
-
-def _stacked(results: list[tuple[Weights, Tensor]]) -> tuple[Weights, Tensor]:
-    slopes, losses = zip(*results, strict=True)
-    return {name: torch.stack([slope[name] for slope in slopes]) for name in slopes[0]}, torch.stack(losses)
+    return functional_call(model.body, below(weights, "body."), x)

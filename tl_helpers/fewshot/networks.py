@@ -25,16 +25,10 @@ LOGITS: dict[str, Head] = {"prototypical": nearest_centroid, "matching": matchin
 
 @dataclass(frozen=True)
 class EpisodicRun:
-    """What `train_episodic` did.
+    """What `train_episodic` did: the loss of each episode, float (episodes,), and the seconds of training.
 
-    Attributes
-    ----------
-    losses : numpy.ndarray
-        float, shape (episodes,).
-    validation : tuple of (int, float)
-        Episodes so far and accuracy in %, over episodes of the validation classes.
-    seconds : float
-        Of the training; from the cache if it was computed before.
+    `validation` holds pairs: episodes so far, and accuracy in % over episodes of the validation classes. A run from the
+    cache has the seconds of when it was computed.
     """
 
     losses: np.ndarray
@@ -53,53 +47,42 @@ def train_episodic(
     queries: int = 5,
     episodes: int = 400,
     lr: float = 2e-3,
-    checkpoints: int = 4,
     seed: int = 0,
     fresh: bool = False,
 ) -> EpisodicRun:
     """Train a backbone so that a simple head on its embeddings answers episodes; the backbone is changed in place.
 
-    Adam, with half a cosine from `lr` down to 0. The weights with the best validation accuracy are kept (5-way 1-shot
-    over 200 episodes of the validation classes, looked at `checkpoints` times), or the last ones without `validation`.
-    A run is stored in the cache and comes from there the next time, unless it is to be `fresh`.
+    The kind is that of `LOGITS`; train and validation samples are of disjoint classes (`tl_helpers.data.load_meta_task`);
+    ways, shots and queries are those of the training episodes: Snell et al. (2017) train with more ways than they test
+    with. Adam, with half a cosine from `lr` down to 0. The weights with the best validation accuracy are kept (5-way
+    1-shot over 200 episodes of the validation classes, looked at four times), or the last ones without `validation`. A
+    run is stored in the cache and comes from there the next time, unless it is to be `fresh`.
 
-    Parameters
-    ----------
-    train, validation : Samples
-        With disjoint classes; see `tl_helpers.data.load_meta_task`.
-    kind : {"prototypical", "matching"}
-    ways, shots, queries : int
-        Of the training episodes. Snell et al. (2017) train with more ways than they test with.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind, fewer than one episode or checkpoint, a rate that is not above 0, or too few samples.
-    TrainingDiverged
-        If the loss is no longer finite.
+    A ValueError for an unknown kind, fewer than one episode, a rate that is not above 0, or too few samples;
+    TrainingDiverged if the loss is no longer finite.
     """
     if kind not in LOGITS:
         raise ValueError(f"Unknown kind {kind!r}: use {', '.join(LOGITS)}.")
-    if episodes < 1 or checkpoints < 1 or not 0 < lr < float("inf"):
-        raise ValueError(f"episodes={episodes}, checkpoints={checkpoints}, lr={lr}: use 1 or more, and a rate above 0.")
+    if episodes < 1 or not 0 < lr < float("inf"):
+        raise ValueError(f"episodes={episodes}, lr={lr}: use 1 or more, and a rate above 0.")
     sampler = EpisodeSampler(train.labels, ways=ways, shots=shots, queries=queries, seed=seed)
     key = store.sure_name(
         "This run is",
         lambda: keys.fingerprint(
             "episodic", runtime.versions(), backbone, backbone.preprocessing, train.fingerprint,
-            validation.fingerprint if validation else None, kind, ways, shots, queries, episodes, lr, checkpoints, seed,
+            validation.fingerprint if validation else None, kind, ways, shots, queries, episodes, lr, seed,
             runtime.current().device.type, keys.code_name(_train, EpisodeSampler),
         ),
     )  # fmt: skip
-    make = functools.partial(_train, backbone, train, validation, sampler, kind, episodes, lr, checkpoints)
+    make = functools.partial(_train, backbone, train, validation, sampler, kind, episodes, lr)
     found = make() if fresh else store.shared("runs").compute(key, make)
-    facts = {name: found.pop(name) for name in ("losses", "validation", "seconds")}
-    backbone.load_state_dict(found)
-    return EpisodicRun(
-        losses=facts["losses"].numpy(),
-        validation=tuple((int(number), float(accuracy)) for number, accuracy in facts["validation"]),
-        seconds=float(facts["seconds"]),
+    run = EpisodicRun(
+        losses=found.pop("losses").numpy(),
+        validation=tuple((int(number), float(accuracy)) for number, accuracy in found.pop("validation")),
+        seconds=float(found.pop("seconds")),
     )
+    backbone.load_state_dict(found)
+    return run
 
 
 def _train(
@@ -110,20 +93,22 @@ def _train(
     kind: str,
     episodes: int,
     lr: float,
-    checkpoints: int,
 ) -> dict[str, torch.Tensor]:
     here = runtime.current()
     backbone.to(here.device).train()
     optimizer = torch.optim.Adam(backbone.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, episodes)
     losses, history, best, kept, seconds = [], [], -1.0, None, 0.0
-    marks = {round(episodes * (k + 1) / checkpoints) for k in range(checkpoints)}
+    marks = {round(episodes * k / 4) for k in (1, 2, 3, 4)} if validation else set()
+    held_out = EpisodeSampler(validation.labels, ways=5, shots=1, queries=10, seed=1) if validation else None
     for number in runtime.progress(range(1, episodes + 1), total=episodes, what=f"{kind} network on {train.name}"):
         start = time.perf_counter()
         episode = sampler[number - 1]
-        support, query = _embedded(backbone, train, episode)
-        if not (support.isfinite().all() and query.isfinite().all()):
+        both = torch.cat([train.inputs[episode.support], train.inputs[episode.query]])  # batch norm sees one batch
+        embedded = backbone(backbone.prepare(both.to(here.device)))
+        if not embedded.isfinite().all():
             raise TrainingDiverged(f"Episode {number} has NaN embeddings. Lower the learning rate ({lr:g}).")
+        support, query = embedded.split([len(episode.support), len(episode.query)])
         labels = torch.from_numpy(episode.support_labels).to(here.device)
         answers = LOGITS[kind](support, labels, query)
         loss = functional.cross_entropy(answers, torch.from_numpy(episode.query_labels).to(here.device))
@@ -135,8 +120,9 @@ def _train(
         optimizer.step()
         schedule.step()
         seconds += time.perf_counter() - start
-        if number in marks and validation is not None:
-            history.append((number, _validate(backbone, validation, kind)))
+        if number in marks:
+            x = features.extract(backbone.eval(), validation)
+            history.append((number, score_episodes(LOGITS[kind], x, held_out, count=200).accuracy))
             if history[-1][1] > best:
                 best, kept = history[-1][1], copy.deepcopy(backbone.state_dict())
             backbone.train()
@@ -150,21 +136,7 @@ def _train(
     }
 
 
-def _embedded(backbone: Backbone, samples: Samples, episode: Episode) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings of support and query, from one batch: batch norm sees both."""
-    device = next(backbone.parameters()).device
-    batch = torch.cat([samples.inputs[episode.support], samples.inputs[episode.query]]).to(device)
-    return backbone(backbone.prepare(batch)).split([len(episode.support), len(episode.query)])
-
-
-def _validate(backbone: Backbone, samples: Samples, kind: str) -> float:
-    sampler = EpisodeSampler(samples.labels, ways=5, shots=1, queries=10, seed=1)
-    return score_episodes(LOGITS[kind], features.extract(backbone.eval(), samples), sampler, count=200).accuracy
-
-
-def fine_tuned(
-    backbone: Backbone, samples: Samples, episode: Episode, *, steps: int = 10, lr: float = 1e-3
-) -> np.ndarray:
+def fine_tuned(backbone: Backbone, samples: Samples, episode: Episode, *, steps: int = 10) -> np.ndarray:
     """Fine-tune a copy of the backbone and a linear head on an episode's support; scores of its queries, float32 (n * q, n).
 
     The head starts as the nearest centroid, which is linear too (Triantafillou et al. 2020), so no step is spent on
@@ -182,7 +154,7 @@ def fine_tuned(
         means = class_means(model.backbone(x), y)
         linear.weight.copy_(2 * means)
         linear.bias.copy_(-(means**2).sum(dim=1))
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(steps):
         loss = nn.functional.cross_entropy(model(x), y)
         optimizer.zero_grad()

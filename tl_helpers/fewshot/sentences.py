@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
-def sentence_encoder(*, max_tokens: int = 64) -> SentenceTransformer:
+def sentence_encoder() -> SentenceTransformer:
     """The packaged all-MiniLM-L6-v2 as a `SentenceTransformer`; a WeightsError for a missing or damaged weight file.
 
-    Sentences of more than `max_tokens` are cut off.
+    Sentences of more than 64 tokens are cut off.
     """
     from sentence_transformers import SentenceTransformer  # here: this import takes seconds
 
     checked_bytes(minilm_folder() / "model.safetensors", MINILM_SHA256)
     encoder = SentenceTransformer(str(minilm_folder()), device=str(runtime.current().device), local_files_only=True)
-    encoder.max_seq_length = max_tokens
+    encoder.max_seq_length = 64
     return encoder
 
 
@@ -67,31 +67,16 @@ def setfit(
     iterations: int = 20,
     batch_size: int = 16,
     lr: float = 2e-5,
-    warmup: float = 0.1,
     seed: int = 0,
 ) -> list[float]:
     """Fine-tune a sentence encoder on pairs, in place: the first half of SetFit; the other is a linear head.
 
-    One pass over ``2 * iterations * len(texts)`` pairs with the cosine loss of sentence-transformers, AdamW, a rate
-    that rises and falls linearly: the defaults of Tunstall et al. (2022). Returns the loss of each step.
+    One pass over ``2 * iterations * len(texts)`` pairs (see `pairs_of`), `batch_size` in a step, with the cosine loss of
+    sentence-transformers, AdamW, a rate that rises linearly to `lr` in a tenth of the steps and falls in the others: the
+    defaults of Tunstall et al. (2022). The seed is that of the pairs and of dropout. Returns the loss of each step.
 
-    Parameters
-    ----------
-    iterations : int
-        Pairs of each kind that a sentence is in, on average.
-    batch_size : int
-        Pairs in a step.
-    lr, warmup : float
-        The rate at the peak, and the share of the steps in which it rises.
-    seed : int
-        Of the pairs and of dropout.
-
-    Raises
-    ------
-    ValueError
-        For an empty text, labels that do not fit, or what `pairs_of` refuses.
-    TrainingDiverged
-        If the loss is no longer finite.
+    A ValueError for an empty text, labels that do not fit, or what `pairs_of` refuses; TrainingDiverged if the loss is
+    no longer finite.
     """
     from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss  # here: the import takes seconds
 
@@ -108,7 +93,7 @@ def setfit(
     batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
     loss_of = CosineSimilarityLoss(encoder)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=lr)
-    rise = max(1, round(warmup * len(batches)))
+    rise = max(1, round(0.1 * len(batches)))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / rise, (len(batches) - step) / max(1, len(batches) - rise))
     )
@@ -116,12 +101,10 @@ def setfit(
     encoder.train()
     with runtime.RandomNumbers(seed):
         for batch in runtime.progress(batches, total=len(batches), what="SetFit pairs"):
-            sides = [encoder.preprocess([texts[pair[side]] for pair in batch]) for side in (0, 1)]
-            moved = [
-                {name: value.to(encoder.device) for name, value in side.items() if torch.is_tensor(value)}
-                for side in sides
-            ]
-            loss = loss_of(moved, torch.tensor([pair[2] for pair in batch], device=encoder.device))
+            ones, others, targets = zip(*batch, strict=True)
+            given = [encoder.preprocess([texts[place] for place in side]) for side in (ones, others)]
+            moved = [{k: v.to(encoder.device) for k, v in one.items() if torch.is_tensor(v)} for one in given]
+            loss = loss_of(moved, torch.tensor(targets, device=encoder.device))
             losses.append(float(loss.detach()))
             if not np.isfinite(losses[-1]):
                 raise TrainingDiverged(f"SetFit's loss is {losses[-1]}. Lower the learning rate ({lr:g}).")

@@ -76,7 +76,7 @@ class Method(nn.Module):
     Parameters
     ----------
     settings : float or str
-        Of the method, recorded with the run.
+        Of the method, recorded with the run; a ValueError for a `strength` that is not 0 or more.
 
     Attributes
     ----------
@@ -94,6 +94,8 @@ class Method(nn.Module):
 
     def __init__(self, **settings: float | str) -> None:
         super().__init__()
+        if not 0 <= settings.get("strength", 0) < float("inf"):
+            raise ValueError(f"strength={settings['strength']}: 0 or more.")
         self.settings: dict[str, float | str] = {"method": type(self).__name__, **settings}
         self.second: Samples | Unlabelled | None = None
         self.facts: dict[str, Tensor] = {}
@@ -194,8 +196,6 @@ class L2SP(Method):
     one_process = False
 
     def __init__(self, strength: float = 0.1) -> None:
-        if not 0 <= strength < float("inf"):
-            raise ValueError(f"strength={strength}: 0 or more.")
         super().__init__(strength=strength)
         self.strength = strength
 

@@ -5,30 +5,19 @@ map for images. Then what goes wrong there: hubs, seen classes that win, confide
 """
 
 from tl_helpers.zeroshot.classifiers import (
-    CLIP,
     IMAGENET_NAMES,
     ZeroShot,
     by_clip,
     by_conse,
     by_map,
-    from_clip,
     imagenet_labels,
     imagenet_probabilities,
     nearest_text,
     probabilities_of,
 )
-from tl_helpers.zeroshot.labels import (
-    PLAIN,
-    check_embeddings,
-    check_names,
-    check_split,
-    embed_labels,
-    embed_texts,
-    fill,
-)
+from tl_helpers.zeroshot.labels import check_names, check_split, embed_labels, embed_texts, fill
 from tl_helpers.zeroshot.maps import LinearMap, conse, ranking_loss, ranking_map, ridge_map
 from tl_helpers.zeroshot.scores import (
-    TEMPERATURES,
     accuracy,
     best_gamma,
     best_temperature,

@@ -18,14 +18,13 @@ from tl_helpers import features, runtime
 from tl_helpers.data import Samples
 from tl_helpers.models import load_imagenet_classifier
 from tl_helpers.training.scoring import softmax
-from tl_helpers.zeroshot.labels import PLAIN, check_names, embed_labels, embed_texts, fill, remembered_backbone
+from tl_helpers.zeroshot.labels import check_names, embed_labels, embed_texts, fill, remembered_backbone
 from tl_helpers.zeroshot.maps import LinearMap, conse
 from tl_helpers.zeroshot.scores import cosine
 
 IMAGENET_NAMES: tuple[str, ...] = tuple(_IMAGENET_CATEGORIES)
 """Names of the thousand classes, in the order of the classifier's outputs."""
 
-CLIP = "openai/clip-vit-base-patch32"
 BATCH = 32
 
 
@@ -33,60 +32,48 @@ BATCH = 32
 class ZeroShot:
     """Two functions into one space, and that is all a zero-shot classifier is.
 
-    Attributes
-    ----------
-    embed_samples : callable
-        `Samples` of length N to a float array (N, d).
-    embed_names : callable
-        L names and a template to a float array (L, d).
+    One takes N `Samples` to a float array (N, d), the other L names and a template to (L, d).
     """
 
-    name: str
     embed_samples: Callable[[Samples], np.ndarray]
     embed_names: Callable[[Sequence[str], str | Sequence[str]], np.ndarray]
 
-    def scores(self, samples: Samples, names: Sequence[str], template: str | Sequence[str] = PLAIN) -> np.ndarray:
+    def scores(self, samples: Samples, names: Sequence[str], template: str | Sequence[str] = "{}") -> np.ndarray:
         """Cosines of samples and names: float64, shape (N, L).
 
         A ValueError for names that cannot be labels (see `check_names`), NaN, or spaces that do not fit.
         """
         return cosine(self.embed_samples(samples), self.embed_names(check_names(names), template))
 
-    def predict(self, samples: Samples, names: Sequence[str], template: str | Sequence[str] = PLAIN) -> np.ndarray:
+    def predict(self, samples: Samples, names: Sequence[str]) -> np.ndarray:
         """Which name is nearest: int, shape (N,)."""
-        return self.scores(samples, names, template).argmax(axis=1)
+        return self.scores(samples, names).argmax(axis=1)
 
 
 def nearest_text() -> ZeroShot:
     """Sentences and label descriptions by one encoder, all-MiniLM-L6-v2."""
-    return ZeroShot("nearest label", lambda samples: embed_texts(samples.texts), embed_labels)
+    return ZeroShot(lambda samples: embed_texts(samples.texts), embed_labels)
 
 
 def by_conse(*, top: int = 10) -> ZeroShot:
     """Images by the names of the ImageNet classes that they look like (`conse`); nothing is trained."""
-    return ZeroShot(
-        "ConSE", lambda samples: conse(imagenet_probabilities(samples), imagenet_labels(), top=top), embed_labels
-    )
+    return ZeroShot(lambda samples: conse(imagenet_probabilities(samples), imagenet_labels(), top=top), embed_labels)
 
 
-def by_map(
-    mapping: LinearMap, embed: Callable[[Samples], np.ndarray] | None = None, *, name: str = "learned map"
-) -> ZeroShot:
+def lite0_features(samples: Samples) -> np.ndarray:
+    """What EfficientNet-Lite0 makes of images, from the cache: float32, shape (N, 1280)."""
+    return features.extract(remembered_backbone("efficientnet_lite0"), samples)
+
+
+def by_map(mapping: LinearMap, embed: Callable[[Samples], np.ndarray] = lite0_features) -> ZeroShot:
     """Images by a learned map to names: see `ridge_map`, `ranking_map`.
 
-    `embed` gives the features that the map was trained on, `Samples` to (N, p); by default those of EfficientNet-Lite0
-    (1,280 wide).
+    `embed` gives the features that the map was trained on, `Samples` to (N, p).
     """
-
-    def mapped(samples: Samples) -> np.ndarray:
-        return mapping(
-            features.extract(remembered_backbone("efficientnet_lite0"), samples) if embed is None else embed(samples)
-        )
-
-    return ZeroShot(name, mapped, embed_labels)
+    return ZeroShot(lambda samples: mapping(embed(samples)), embed_labels)
 
 
-def by_clip(source: str | Path = CLIP) -> ZeroShot:
+def by_clip(source: str | Path = "openai/clip-vit-base-patch32") -> ZeroShot:
     """CLIP (Radford et al. 2021) from the hub, or from a folder with its files: images and names trained together.
 
     The source is a name on the hub (a RuntimeError unless ``TL_ONLINE=1``), or a local folder with ``config.json``,
@@ -97,29 +84,22 @@ def by_clip(source: str | Path = CLIP) -> ZeroShot:
         runtime.require_online(f"The weights of {source}")
     from transformers import CLIPModel, CLIPProcessor  # here: this import takes seconds
 
-    model = CLIPModel.from_pretrained(source, use_safetensors=True, local_files_only=local)
-    return from_clip(model, CLIPProcessor.from_pretrained(source, local_files_only=local))
-
-
-def from_clip(model: Any, processor: Any) -> ZeroShot:
-    """A `transformers.CLIPModel` and its processor behind the same interface."""
     device = runtime.current().device
-    model = model.eval().to(device)
+    model = CLIPModel.from_pretrained(source, use_safetensors=True, local_files_only=local).eval().to(device)
+    processor = CLIPProcessor.from_pretrained(source, local_files_only=local)
 
-    def run(call: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        found = call(**{name: tensor.to(device) for name, tensor in inputs.items()})
-        tensor = found if isinstance(found, torch.Tensor) else found.pooler_output  # transformers 5 returns a record
-        return tensor.float().cpu()
+    def run(call: Callable[..., Any], **inputs: torch.Tensor) -> torch.Tensor:
+        found = call(**{name: tensor.to(device) for name, tensor in inputs.items()}).pooler_output
+        return functional.normalize(found.float().cpu(), dim=1)
 
     @torch.inference_mode()
     def embed_samples(samples: Samples) -> np.ndarray:
         parts = []
-        for start in range(0, len(samples), BATCH):
-            pixels = samples.inputs[start : start + BATCH].expand(-1, 3, -1, -1)
+        for pixels in samples.inputs.expand(-1, 3, -1, -1).split(BATCH):
             images = [Image.fromarray(image) for image in pixels.permute(0, 2, 3, 1).numpy()]
             inputs = processor(images=images, return_tensors="pt")
-            parts.append(run(model.get_image_features, {"pixel_values": inputs["pixel_values"]}))
-        return functional.normalize(torch.cat(parts), dim=1).numpy()
+            parts.append(run(model.get_image_features, pixel_values=inputs["pixel_values"]))
+        return torch.cat(parts).numpy()
 
     @torch.inference_mode()
     def embed_names(names: Sequence[str], templates: str | Sequence[str]) -> np.ndarray:
@@ -127,15 +107,15 @@ def from_clip(model: Any, processor: Any) -> ZeroShot:
         for template in [templates] if isinstance(templates, str) else templates:
             inputs = processor(text=fill(template, names), return_tensors="pt", padding=True, truncation=True)
             wanted = {key: inputs[key] for key in ("input_ids", "attention_mask")}
-            total = total + functional.normalize(run(model.get_text_features, wanted), dim=1)
+            total = total + run(model.get_text_features, **wanted)
         return functional.normalize(total, dim=1).numpy()
 
-    return ZeroShot("CLIP", embed_samples, embed_names)
+    return ZeroShot(embed_samples, embed_names)
 
 
 def imagenet_probabilities(samples: Samples) -> np.ndarray:
     """What the ImageNet classifier answers, from the cached features: float64, shape (N, 1000)."""
-    return probabilities_of(features.extract(remembered_backbone("efficientnet_lite0"), samples))
+    return probabilities_of(lite0_features(samples))
 
 
 def probabilities_of(x: np.ndarray) -> np.ndarray:
@@ -147,9 +127,9 @@ def probabilities_of(x: np.ndarray) -> np.ndarray:
         return softmax(head(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))).numpy())
 
 
-def imagenet_labels(template: str = PLAIN) -> np.ndarray:
+def imagenet_labels() -> np.ndarray:
     """Embeddings of the names of the ImageNet classes: float32, shape (1000, 384), of length 1."""
-    return embed_texts(fill(template, IMAGENET_NAMES))
+    return embed_texts(IMAGENET_NAMES)
 
 
 @functools.lru_cache(maxsize=1)

@@ -12,12 +12,9 @@ from torch.nn import functional
 from tl_helpers import features
 from tl_helpers.data import Samples
 from tl_helpers.data.text import encode_texts
-from tl_helpers.models import Backbone, load_backbone
+from tl_helpers.models import load_backbone
 
 remembered_backbone = functools.cache(load_backbone)
-
-PLAIN = "{}"
-"""The template that leaves a name as it is."""
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -58,11 +55,11 @@ def fill(template: str, names: Sequence[str]) -> list[str]:
     return [template.replace("{}", name) for name in names]
 
 
-def embed_texts(texts: Sequence[str], *, normalise: bool = True, encoder: Backbone | None = None) -> np.ndarray:
+def embed_texts(texts: Sequence[str]) -> np.ndarray:
     """Embeddings of texts by all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019), computed once per machine.
 
-    They are normalised to length 1, so that a product of two is their cosine, unless that is not wanted; `encoder` is
-    another sentence encoder. N texts give float32 (N, 384); none, or an empty one, a ValueError.
+    They have length 1, so that a product of two is their cosine. N texts give float32 (N, 384); none, or an empty one,
+    a ValueError.
     """
     empty = [place for place, text in enumerate(texts) if not str(text).strip()]
     if not len(texts) or empty:
@@ -75,13 +72,11 @@ def embed_texts(texts: Sequence[str], *, normalise: bool = True, encoder: Backbo
         rows=np.arange(len(texts)),
         modality="text",
     )
-    found = features.extract(encoder or remembered_backbone("minilm"), samples)
-    return functional.normalize(torch.from_numpy(found), dim=1).numpy() if normalise else found
+    found = features.extract(remembered_backbone("minilm"), samples)
+    return functional.normalize(torch.from_numpy(found), dim=1).numpy()
 
 
-def embed_labels(
-    names: Sequence[str], templates: str | Sequence[str] = PLAIN, *, encoder: Backbone | None = None
-) -> np.ndarray:
+def embed_labels(names: Sequence[str], templates: str | Sequence[str] = "{}") -> np.ndarray:
     """One embedding of length 1 for each name; with several templates, of their mean (Radford et al. 2021, section 3.1.4).
 
     L names (see `check_names`), and templates with ``{}`` where the name belongs, give float32 (L, 384).
@@ -90,7 +85,7 @@ def embed_labels(
     templates = [templates] if isinstance(templates, str) else list(templates)
     if not templates:
         raise ValueError("no template: '{}' is the name as it is.")
-    total = sum(embed_texts(fill(template, names), encoder=encoder) for template in templates)
+    total = sum(embed_texts(fill(template, names)) for template in templates)
     return functional.normalize(torch.from_numpy(total), dim=1).numpy()
 
 

@@ -15,24 +15,9 @@ from tl_helpers.zeroshot.labels import check_embeddings
 def conse(probabilities: np.ndarray, labels: np.ndarray, *, top: int = 10) -> np.ndarray:
     """Convex combination of the embeddings of the most probable source classes: ConSE (Norouzi et al. 2014), equation 3.
 
-    Parameters
-    ----------
-    probabilities : numpy.ndarray
-        float, shape (N, S): what a classifier of S source classes answers.
-    labels : numpy.ndarray
-        float, shape (S, d): embeddings of the source classes' names.
-    top : int
-        How many classes take part (T in the paper), from 1 to S.
-
-    Returns
-    -------
-    float array, shape (N, d)
-        Not of length 1: a cosine does not mind.
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit, NaN, rows that are no probabilities, or `top` out of range.
+    From what a classifier of S source classes answers, float (N, S), and the embeddings of their names, (S, d): float
+    (N, d), not of length 1, as a cosine does not mind. So many classes (`top`, 1 to S) take part. A ValueError for
+    shapes that do not fit, NaN, rows that are no probabilities, or `top` out of range.
     """
     check_embeddings(probabilities, what="probabilities")
     check_embeddings(labels, what="labels of the source")
@@ -72,17 +57,10 @@ def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> L
 
     .. math:: \lambda = \mathrm{strength} \cdot \tfrac1N \sum_i \|x_i\|^2
 
-    and X and T centred; the intercept is not penalised. The strength is a multiple of the mean squared length, so that
-    it means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from names to
-    images, which makes fewer hubs: Shigeto et al. (2015) compare the two.
-
-    Parameters
-    ----------
-    x, targets : numpy.ndarray
-        float, shapes (N, p) and (N, d): for each of two training samples or more, its features and the embedding of its
-        name.
-    strength : float
-        Above 0.
+    and X and T centred: for each of two training samples or more its features, float (N, p), and the embedding of its
+    name, (N, d). The intercept is not penalised. The strength, above 0, is a multiple of the mean squared length, so
+    that it means the same for any backbone. With names as `x` and features as `targets` it goes the other way, from
+    names to images, which makes fewer hubs: Shigeto et al. (2015) compare the two.
     """
     x, targets = _pairs(x, targets)
     centre, shift = x.mean(axis=0), targets.mean(axis=0)
@@ -113,29 +91,14 @@ def ranking_map(
     margin: float = 0.4,
     steps: int = 150,
     lr: float = 3e-3,
-    decay: float = 0.0,
-    batch: int = 128,
     seed: int = 0,
 ) -> LinearMap:
     """A linear map trained so that an image lies nearer to its own name than to any other, by a margin: DeViSE.
 
-    Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW, and mapped images brought
-    to length 1, so that the margin is one of cosines.
-
-    Parameters
-    ----------
-    x : numpy.ndarray
-        float, shape (N, p): features.
-    labels : numpy.ndarray
-        float, shape (L, d): embeddings of the training names, two or more.
-    own : numpy.ndarray
-        int, shape (N,): which name is each sample's own.
-    margin : float
-        Of cosines, above 0.
-    lr, decay : float
-        Of AdamW.
-    seed : int
-        Of the starting weights and the batches.
+    Frome et al. (2013), with all training names as the wrong ones instead of a part, AdamW without weight decay, and
+    mapped images brought to length 1, so that the margin, above 0, is one of cosines. From features, float (N, p), the
+    embeddings of two training names or more, (L, d), and which name is each sample's own, int (N,). The seed is that of
+    the starting weights and the batches.
     """
     own = np.asarray(own)
     if np.ndim(labels) != 2 or len(labels) < 2:
@@ -153,10 +116,10 @@ def ranking_map(
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(x.shape[1], names.shape[1], generator=generator) / x.shape[1] ** 0.5
     weight, shift = nn.Parameter(start), nn.Parameter(torch.zeros(names.shape[1]))
-    optimiser = torch.optim.AdamW([weight, shift], lr=lr, weight_decay=decay)
+    optimiser = torch.optim.AdamW([weight, shift], lr=lr, weight_decay=0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
-        chosen = torch.randint(len(inputs), (min(batch, len(inputs)),), generator=generator)
+        chosen = torch.randint(len(inputs), (min(128, len(inputs)),), generator=generator)
         mapped = nn.functional.normalize(inputs[chosen] @ weight + shift, dim=1)
         optimiser.zero_grad()
         ranking_loss(mapped, names, own[chosen], margin=margin).backward()

@@ -47,9 +47,6 @@ def chance(labels: int, top: int = 1) -> float:
     return 100 * min(top, labels) / labels
 
 
-# ---- hubs ------------------------------------------------------------------------------------------------------------
-
-
 def occurrences(similarities: np.ndarray, k: int = 1) -> np.ndarray:
     """N_k: how often each label is among the k highest of a sample (Radovanovic et al. 2010): int, shape (L,)."""
     check_embeddings(similarities, what="similarities")
@@ -73,7 +70,6 @@ def inverted_softmax(similarities: np.ndarray, bank: np.ndarray | None = None, *
     an answer depends on the other samples; or over a `bank` of similarities of other samples to the same labels, (M,
     L).
     """
-    check_embeddings(similarities, what="similarities")
     bank = _bank(similarities, bank)
     if not beta > 0:
         raise ValueError(f"beta={beta}: above 0.")
@@ -87,7 +83,6 @@ def csls(similarities: np.ndarray, bank: np.ndarray | None = None, *, k: int = 1
     r is the mean similarity, a cosine, to the k nearest on the other side; for the neighbours of labels in the `bank`,
     as in `inverted_softmax`.
     """
-    check_embeddings(similarities, what="similarities")
     bank = _bank(similarities, bank)
     if not 1 <= k <= min(len(bank), similarities.shape[1]):
         raise ValueError(f"k={k}: from 1 to {min(len(bank), similarities.shape[1])}, the samples and labels there are.")
@@ -105,15 +100,13 @@ def globally_corrected(similarities: np.ndarray) -> np.ndarray:
 
 
 def _bank(similarities: np.ndarray, bank: np.ndarray | None) -> np.ndarray:
+    check_embeddings(similarities, what="similarities")
     if bank is None:
         return similarities
     check_embeddings(bank, what="bank")
     if bank.shape[1] != similarities.shape[1]:
         raise ValueError(f"the bank has {bank.shape[1]} labels, the similarities {similarities.shape[1]}.")
     return bank
-
-
-# ---- seen and unseen together ----------------------------------------------------------------------------------------
 
 
 def harmonic_mean(seen: float, unseen: float) -> float:
@@ -168,8 +161,6 @@ def _seen(similarities: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return seen
 
 
-# ---- calibration -----------------------------------------------------------------------------------------------------
-
 TEMPERATURES = np.geomspace(0.003, 1.0, 40)
 """On offer to `best_temperature`; cosines differ by hundredths, so useful ones are small."""
 
@@ -182,8 +173,8 @@ def probabilities(similarities: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(np.asarray(similarities, dtype=float) / temperature)
 
 
-def best_temperature(similarities: np.ndarray, truth: np.ndarray, temperatures: np.ndarray = TEMPERATURES) -> float:
-    """The temperature with the least negative log-likelihood: for validation labels, never for the unseen ones."""
+def best_temperature(similarities: np.ndarray, truth: np.ndarray) -> float:
+    """The one of `TEMPERATURES` with the least negative log-likelihood: for validation labels, never for the unseen."""
     truth = np.asarray(truth)
     ranks(similarities, truth)  # the same checks
 
@@ -191,7 +182,7 @@ def best_temperature(similarities: np.ndarray, truth: np.ndarray, temperatures: 
         p = probabilities(similarities, temperature)
         return float(-np.log(np.maximum(p[np.arange(len(truth)), truth], 1e-300)).mean())
 
-    return float(min(temperatures, key=loss))
+    return float(min(TEMPERATURES, key=loss))
 
 
 def expected_calibration_error(similarities: np.ndarray, truth: np.ndarray, temperature: float) -> float:

@@ -7,10 +7,18 @@ import torch
 
 from tl_helpers.continual import weights
 from tl_helpers.continual.fisher import Estimate, fisher_diagonal, inputs_of
-from tl_helpers.continual.losses import total
-from tl_helpers.continual.strategy import Strategy
+from tl_helpers.continual.strategy import Strategy, total
 from tl_helpers.models import Classifier
 from tl_helpers.training import Step
+
+
+def quadratic_penalty(weights: torch.Tensor, importance: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    r""":math:`\frac12 \sum_t \sum_i \Omega_{t,i} (\theta_i - \theta^*_{t,i})^2`, a scalar.
+
+    Weights (P,); for each earlier experience, how much each weight matters and what it was: importance and anchors (T,
+    P).
+    """
+    return 0.5 * (importance * (weights - anchors).square()).sum()
 
 
 class EWC(Strategy):
@@ -18,21 +26,14 @@ class EWC(Strategy):
 
     .. math:: \frac{\lambda}{2} \sum_{t < now} \sum_i F_{t,i} \left(\theta_i - \theta^*_{t,i}\right)^2
 
-    Parameters
-    ----------
-    strength : float
-        :math:`\lambda`, 0 or more. Depends on the estimate and the scale of the loss: nothing to copy from a paper.
-    estimate : {"exact", "sampled", "empirical", "batch"}
-        Which Fisher diagonal; see `tl_helpers.continual.fisher`.
-    most : int
-        Training samples that the Fisher information is computed on, at most.
+    The strength :math:`\lambda`, 0 or more, depends on the estimate of the Fisher diagonal (see
+    `tl_helpers.continual.fisher`) and the scale of the loss: nothing to copy from a paper. The diagonal is computed on so
+    many training samples at `most`.
     """
 
     name = "EWC"
 
     def __init__(self, strength: float = 1000.0, *, estimate: Estimate = "exact", most: int = 200) -> None:
-        if not 0 <= strength < float("inf"):
-            raise ValueError(f"strength={strength}: 0 or more.")
         super().__init__(strength=strength, estimate=estimate, most=most)
         self.strength, self.estimate, self.most = strength, estimate, most
         self.register_buffer("importance", torch.zeros(0, 0))
@@ -41,7 +42,7 @@ class EWC(Strategy):
     def penalty(self, model: Classifier) -> torch.Tensor:
         """The springs' energy, a scalar with gradient."""
         now = torch.cat([parameter.reshape(-1) for parameter in weights.trained(model)])
-        return self.strength * weights.quadratic_penalty(now, self.importance, self.anchors)
+        return self.strength * quadratic_penalty(now, self.importance, self.anchors)
 
     def extra_loss(self, step: Step) -> torch.Tensor | None:
         return total(super().extra_loss(step), self.penalty(step.model) if len(self.importance) else None)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tl_helpers import training
-from tl_helpers.continual.losses import total
-from tl_helpers.continual.strategy import Strategy
+from tl_helpers.continual.strategy import Strategy, total
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
 from tl_helpers.training import Step

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from tl_helpers.continual.buffer import Buffer
-from tl_helpers.continual.losses import masked_cross_entropy, total
-from tl_helpers.continual.strategy import MakeModel, Strategy
+from tl_helpers.continual.strategy import MakeModel, Strategy, masked_cross_entropy, total
 from tl_helpers.continual.streams import Stream
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier

@@ -17,21 +17,13 @@ class SI(Strategy):
     While an experience is learned, each weight's share in the fall of its loss is added up,
     :math:`\omega_i = -\sum_{steps} g_i \, \Delta\theta_i`, with the gradient g of the cross-entropy alone. Afterwards
     :math:`\Omega_i \leftarrow \Omega_i + \max(0, \omega_i) / (D_i^2 + \xi)` with the whole way :math:`D_i` it went, and the
-    penalty of later experiences is :math:`c \sum_i \Omega_i (\theta_i - \theta^*_i)^2`.
-
-    Parameters
-    ----------
-    strength : float
-        c, 0 or more.
-    damping : float
-        :math:`\xi`, above 0.
+    penalty of later experiences is :math:`c \sum_i \Omega_i (\theta_i - \theta^*_i)^2`, with the strength c, 0 or more,
+    and the damping :math:`\xi`, above 0.
     """
 
     name = "SI"
 
     def __init__(self, strength: float = 1.0, *, damping: float = 0.1) -> None:
-        if not 0 <= strength < float("inf"):
-            raise ValueError(f"strength={strength}: 0 or more.")
         if not damping > 0:
             raise ValueError(f"damping={damping}: above 0, or weights that did not move divide by 0.")
         super().__init__(strength=strength, damping=damping)
@@ -49,7 +41,7 @@ class SI(Strategy):
     def after_backward(self, step: Step) -> None:
         self._gradient = weights.gradients(step.model)  # of the cross-entropy: the pull comes after
         self._before = weights.flat(weights.trained(step.model))
-        pull = weights.pull(self._before, self.importance[None], self.anchors[None])
+        pull = self.importance * (self._before - self.anchors)
         weights.add_to_gradients(step.model, 2 * self.strength * pull)
         super().after_backward(step)
 
