@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -311,25 +312,33 @@ def _read_bytes(item: dict) -> bytes:
 
 
 def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: str, margin: int) -> torch.Tensor:
-    images = []
-    pairs = zip(encoded, names, strict=True)
-    for raw, name in runtime.progress(pairs, total=len(names), what=f"decoding {what}"):
-        try:
-            with Image.open(io.BytesIO(raw)) as image:
-                pixels = tvf.pil_to_tensor(image if image.mode in ("L", "RGB") else _to_8_bit(image))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UnreadableImageError(
-                f"{name} cannot be read as an image ({error}). Repair it, or remove it from the folder."
-            ) from None
-        height, width = pixels.shape[1:]
-        if 2 * margin >= min(height, width):
-            raise TaskError(f"{name}: a margin of {margin} leaves nothing of {height} x {width}.")
-        images.append(pixels[:, margin : height - margin, margin : width - margin])
-    channels = max(len(pixels) for pixels in images)
-    if size is None and len({pixels.shape[1:] for pixels in images}) > 1:
+    decode_one = functools.partial(_decode_one, size=size, margin=margin)
+    pool = ThreadPoolExecutor(runtime.current().threads)
+    try:
+        found = pool.map(decode_one, encoded, names)
+        images = list(runtime.progress(found, total=len(names), what=f"decoding {what}"))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error the rest is not waited for
+    if len({pixels.shape[1:] for pixels in images}) > 1:
         raise TaskError(f"{what}: the images differ in size, so give one: samples(split, size=224).")
-    images = [pixels.expand(channels, -1, -1) for pixels in images]
-    return torch.stack([tvf.resize(pixels, [size, size], antialias=True) if size else pixels for pixels in images])
+    channels = max(len(pixels) for pixels in images)
+    return torch.stack([pixels.expand(channels, -1, -1) for pixels in images])
+
+
+def _decode_one(raw: bytes, name: str, *, size: int | None, margin: int) -> torch.Tensor:
+    """One image, uint8 (C, height, width)."""
+    try:
+        with Image.open(io.BytesIO(raw)) as image:
+            pixels = tvf.pil_to_tensor(image if image.mode in ("L", "RGB") else _to_8_bit(image))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableImageError(
+            f"{name} cannot be read as an image ({error}). Repair it, or remove it from the folder."
+        ) from None
+    height, width = pixels.shape[1:]
+    if 2 * margin >= min(height, width):
+        raise TaskError(f"{name}: a margin of {margin} leaves nothing of {height} x {width}.")
+    pixels = pixels[:, margin : height - margin, margin : width - margin]
+    return tvf.resize(pixels, [size, size], antialias=True) if size else pixels
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
