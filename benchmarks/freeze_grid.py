@@ -17,6 +17,12 @@ method trains and then scores the validation split once, in the way it would by 
 
 The peers' frozen stages are computed in each step, as they decode and augment in each epoch; ours computes each of the
 eight views of an image at most once per line.
+
+Beside them stands a bound: the least time that the same grid can take without changing what is trained. Below the line each
+view of an image that is seen goes once through the stages that are new since the line before. Above it every image of every
+step goes through each stage, whose gradients cost two forward passes more (those with respect to its inputs, which the first
+trained stage does not need, and to its weights). The stages' forward passes are measured with the kernels that run them, on
+ready tensors; what a grid needs besides (decoding, the optimiser, reading from the disk) counts as nothing.
 """
 
 from __future__ import annotations
@@ -46,8 +52,10 @@ from torchvision import transforms
 from tl_helpers import runtime
 from tl_helpers.book import claims
 from tl_helpers.data import Task, load_task
+from tl_helpers.frozen import Prefix
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe, evaluate, fit
+from tl_helpers.training.inputs import turns_of
 
 try:
     import fastai.vision.all as fastai
@@ -57,7 +65,7 @@ except ImportError as error:
     sys.exit(f'{error}. The peers are not part of the book: pip install -e ".[peers]"')
 
 SIZE, BATCH = 96, 32
-GOALS = {"over the grid": 5.0, "two deepest freezes": 20.0}
+GOALS = {"two deepest freezes": 20.0, "bound / ours": 0.8}
 Files = Sequence[tuple[str, int]]
 Seconds = dict[str, float]
 
@@ -223,6 +231,46 @@ def ours(task: Task, depth: int, lr: float, epochs: int) -> tuple[Seconds, float
     return {"training": trained - start, "scoring": time.perf_counter() - trained}, accuracy
 
 
+def forward_seconds(repeats: int = 5) -> tuple[list[float], list[float]]:
+    """Least seconds an image of each stage's forward pass: below the line, and above it (batch statistics, PyTorch)."""
+    backbone = load_backbone("efficientnet_lite0")
+    images = torch.randint(0, 256, (BATCH, 1, SIZE, SIZE), dtype=torch.uint8)
+    inputs = [backbone.prepare(images)]
+    for stage in backbone.eval().stages.values():
+        inputs.append(stage(inputs[-1]).detach())
+    prefix = Prefix(backbone, backbone.depth)
+    below = [lambda d=d: prefix(inputs[d] if d else images, d, [d + 1]) for d in range(backbone.depth)]
+    above = [lambda d=d, stage=stage: stage(inputs[d]) for d, stage in enumerate(backbone.stages.values())]
+
+    def least(work: Callable[[], object]) -> float:
+        work()
+        seconds = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+        return min(seconds) / BATCH
+
+    found = [least(work) for work in below]
+    backbone.train()
+    with torch.no_grad():
+        return found, [least(work) for work in above]
+
+
+def least_seconds(task: Task, epochs: int, depths: Sequence[int], rates: int) -> dict[int, float]:
+    """The least seconds of the grid at each depth."""
+    train, held_out = len(task.rows("train")), len(task.rows("validation"))
+    seen = {(k, int(turn)) for epoch in range(epochs) for k, turn in enumerate(turns_of(train, "flips", 0, epoch))}
+    below, above = forward_seconds()
+    found = {}
+    for before, depth in zip([0, *depths], depths, strict=False):
+        prefix = (len(seen) + held_out) * sum(below[before:depth])
+        gradients = 2 * sum(above[depth:]) - sum(above[depth : depth + 1])
+        suffix = epochs * train * (sum(above[depth:]) + gradients) + held_out * sum(above[depth:])
+        found[depth] = prefix + rates * suffix
+    return found
+
+
 def files_of(task: Task, split: str) -> Files:
     """Paths and labels of a split."""
     table = task.table.select(task.rows(split)).cast_column("image", datasets.Image(decode=False))
@@ -331,12 +379,20 @@ def main() -> int:
         precision, threads = str(here.precision).removeprefix("torch."), here.threads
         task = load_task("elpv", seed=0).few_labels(options.labels, 0)
         once = round(reading(files_of(task, "train")), 2)
+        least = least_seconds(task, options.epochs, options.depths, len(options.rates))
     found = summary(rows, options.depths)
+    mine = {depth: total(rows, "ours", [depth]) for depth in options.depths}
+    found["seconds"]["bound"] = {str(depth): round(value, 2) for depth, value in least.items()}
+    found["bound / ours"] = {"over the grid": round(sum(least.values()) / sum(mine.values()), 2)} | {
+        f"depth {depth}": round(least[depth] / mine[depth], 2) for depth in mine
+    }
+    print("bound: " + ", ".join(f"depth {depth} {value:.1f} s" for depth, value in least.items()))
     missed = []
-    for name, bound in GOALS.items():
-        met = found["speed-up"][name] >= bound
+    reached = found["speed-up"] | {"bound / ours": found["bound / ours"]["over the grid"]}
+    for name, goal in GOALS.items():
+        met = reached[name] >= goal
         missed += [] if met else [name]
-        print(f"{name}: {found['speed-up'][name]:.1f}, goal >= {bound:g}: {'met' if met else 'MISSED'}")
+        print(f"{name}: {reached[name]:.2f}, goal >= {goal:g}: {'met' if met else 'MISSED'}")
     print(json.dumps({name: found[name] for name in ("accuracy", "where it goes")}, indent=1))
     record = {
         "labels": options.labels,
