@@ -219,7 +219,7 @@ def main() -> int:
         "threads": threads,
         "machine": platform.machine(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
-        "versions": runtime.versions() | {"engine": str(frozen._engine())},
+        "versions": runtime.versions() | {"engine": str(frozen.engine())},
         "seconds": {what: {name: round(value, 3) for name, value in row.items()} for what, row in seconds.items()},
         "ratios": {
             what: {name: round(value, 2) for name, value in ratios(row, engines[0]).items()}

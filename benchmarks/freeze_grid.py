@@ -49,8 +49,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from tl_helpers import runtime
-from tl_helpers.book import claims
+from tl_helpers import runtime, stats
 from tl_helpers.data import Task, load_task
 from tl_helpers.frozen import Prefix
 from tl_helpers.models import Classifier, load_backbone
@@ -357,7 +356,7 @@ def summary(rows: list[dict], depths: Sequence[int]) -> dict:
 
 def interval(one: Sequence[float], other: Sequence[float]) -> list[float]:
     """Mean difference and its 95 % interval over cells (which share a split: not an interval over seeds)."""
-    return [round(value, 2) for value in claims.interval(np.subtract(one, other))]
+    return [round(value, 2) for value in stats.interval(np.subtract(one, other))]
 
 
 def main() -> int:

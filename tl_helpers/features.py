@@ -41,14 +41,15 @@ def extract_stages(
         raise ValueError(f"{backbone.name} has no stage {', '.join(sorted(unknown))}: {names}.")
     if not len(samples):
         raise ValueError(f"{samples.name} has no samples to extract features from.")
-    was_training = backbone.training
+    modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     try:
         prefix = Prefix(backbone, max(backbone.stage_names.index(name) for name in stages) + 1)
         key = store.sure_name("These features are", lambda: feature_key(prefix, samples, stages, pooling))
         found = store.shared("features").compute(key, lambda: _run(prefix, samples, stages, pooling))
     finally:
-        backbone.train(was_training)
+        for module, training in modes:
+            module.training = training
     return {name: found[name].numpy() for name in stages}
 
 

@@ -7,20 +7,22 @@ disk say which it was. ``TL_ENGINE=torch`` takes PyTorch for all, as does a mach
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import io
 import logging
 import threading
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.modules import module as hooks
 
 from tl_helpers import keys, runtime, store
 from tl_helpers.models import Backbone
-from tl_helpers.models.backbone import pool_maps
+from tl_helpers.models.backbone import pool_maps, provenance
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession as Session
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 LIBRARIES = ("torch.nn.", "timm.", "transformers.", "tl_helpers.models.")
 """Where the modules come from that are exported; a module of the reader's runs in PyTorch."""
 
-SESSIONS = 16
-"""Compiled graphs that a process holds ready."""
+SESSIONS = 4
+"""Compiled graphs that a process holds ready: each keeps the memory of its largest batch."""
 
 _SESSIONS: dict[tuple[str, int], Session] = {}
 _LOCK = threading.Lock()
@@ -48,8 +50,8 @@ class Prefix:
 
     Attributes
     ----------
-    engines : tuple of str
-        What runs each stage, such as ``onnxruntime 1.23`` or ``torch``: a part of every name that results are kept under.
+    engines : list of str
+        What runs each stage: see `engines`.
 
     Raises
     ------
@@ -62,9 +64,8 @@ class Prefix:
         self._check()
         for stage in self.stages:
             stage.to(runtime.current().device)
-        engine = _engine()
-        self._names = _as_loaded(self.stages) if engine else []
-        self.engines = tuple([engine] * len(self._names) + ["torch"] * (depth - len(self._names)))
+        self._names = _as_loaded(self.stages)
+        self.engines = engines(backbone, depth)
 
     def __call__(self, x: torch.Tensor, start: int, stops: Sequence[int]) -> dict[int, torch.Tensor]:
         """Activations after each of some depths, in one pass.
@@ -106,7 +107,7 @@ class Prefix:
         return pool_maps(x.float()) if stop == self.backbone.depth else x
 
     def _check(self) -> None:
-        if any(stage.training for stage in self.stages):
+        if any(module.training for stage in self.stages for module in stage.modules()):
             raise RuntimeError("A stage below the freeze line is in training mode: freeze(model, depth) comes first.")
 
     def _compiled(self, x: torch.Tensor, start: int, stops: Sequence[int]) -> dict[int, torch.Tensor]:
@@ -114,41 +115,50 @@ class Prefix:
         last = stops[-1]
         places = [stop - start for stop in stops]
         session = _session(self.stages[start:last], self._names[start:last], x, places)
-        outputs = map(torch.from_numpy, session.run(None, {"x": x.contiguous().numpy()}))
+        outputs = map(torch.from_numpy, session.run(None, {"x": x.detach().contiguous().numpy()}))
         return {
             stop: part.contiguous(memory_format=torch.channels_last) if part.ndim == 4 else part
             for stop, part in zip(stops, outputs, strict=True)
         }
 
 
-def _engine() -> str | None:
-    """What runs stages as they were loaded: ONNX Runtime with its version, or None where PyTorch runs all."""
+def engine() -> str:
+    """What runs stages that are as they were loaded: ONNX Runtime with its version, or ``torch``."""
     here = runtime.current()
-    asked = here.engine == "onnxruntime"
-    if not asked or here.device.type != "cpu" or here.precision is not torch.float32:
-        return None
-    if importlib.util.find_spec("onnxruntime") is None:
-        return None
-    import onnxruntime
-
+    if here.engine != "onnxruntime" or here.device.type != "cpu" or here.precision is not torch.float32:
+        return "torch"
+    try:
+        import onnx  # noqa: F401  the exporter needs it
+        import onnxruntime
+    except ImportError:
+        return "torch"
     return f"onnxruntime {onnxruntime.__version__}"
 
 
+def engines(backbone: Backbone, depth: int) -> list[str]:
+    """What runs each of the first stages, such as ``onnxruntime 1.32.0``: a part of the names of all that is kept."""
+    count = len(_as_loaded(list(backbone.stages.values())[:depth]))
+    return [engine()] * count + ["torch"] * (depth - count)
+
+
 def _as_loaded(stages: Sequence[nn.Module]) -> list[str]:
-    """Names of the leading stages that are as they were loaded, and made of a library's modules alone."""
-    names = []
-    for stage in stages:
-        name = getattr(stage, "as_loaded", None)
-        if name is None or not all(map(_plain, stage.modules())) or keys.fingerprint(stage) != name:
-            break
-        names.append(name)
+    """Names of the leading stages that run in ONNX Runtime: as they were loaded, and made of a library's modules alone."""
+    names: list[str] = []
+    if engine() == "torch" or hooks._global_forward_hooks or hooks._global_forward_pre_hooks:
+        return names
+    with contextlib.suppress(keys.Unnameable):
+        for stage in stages:
+            name = getattr(stage, "as_loaded", None)
+            if name is None or not all(map(_plain, stage.modules())) or provenance(stage) != name:
+                break
+            names.append(name)
     return names
 
 
 def _plain(module: nn.Module) -> bool:
     """Whether a module does what its class says: no hook, no method of its own, no class of the reader's."""
-    hooks = module._forward_hooks or module._forward_pre_hooks
-    return not hooks and "forward" not in vars(module) and type(module).__module__.startswith(LIBRARIES)
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    return not hooked and "forward" not in vars(module) and type(module).__module__.startswith(LIBRARIES)
 
 
 class _Chain(nn.Module):
@@ -170,20 +180,28 @@ class _Chain(nn.Module):
 def _session(stages: Sequence[nn.Module], names: Sequence[str], x: torch.Tensor, places: Sequence[int]) -> Session:
     """Stages compiled for inputs such as `x`: from this process's memory, from the store, or exported now."""
     size = list(x.shape[1:]) if x.ndim == 4 else x.ndim  # sentences are of any length
-    key = keys.fingerprint("graph", runtime.versions(), keys.code_name(_export), list(names), list(places), size)
+    code = keys.code_name(_export)
+    key = keys.fingerprint("graph", engine(), runtime.versions(), code, list(names), list(places), size)
+    place = key, runtime.current().threads
+
+    def make() -> dict[str, torch.Tensor]:
+        with ThreadPoolExecutor(
+            1
+        ) as fresh:  # in which no mode of the caller's holds: autocast, inference, random numbers
+            return {"graph": fresh.submit(_export, stages, names, x, places).result()}
+
     with _LOCK:
-        session = _SESSIONS.pop((key, runtime.current().threads), None)
+        session, kept = _SESSIONS.pop(place, None), store.shared("graphs")
         if session is None:
-            kept = store.shared("graphs")
-            graph = kept.compute(key, lambda: {"graph": _export(stages, x, places)})["graph"]
             try:
-                session = _started(graph)
-            except Exception as problem:  # what it raises has no common class of its own
-                text = f"A compiled graph of the store is damaged ({problem}); exporting it again."
-                warnings.warn(text, store.StoreWarning, 2)
+                session = _started(kept.compute(key, make)["graph"])
+            except Exception as problem:  # those of onnxruntime have no class in common
+                if not type(problem).__module__.startswith("onnxruntime"):
+                    raise
+                store.warn(f"A compiled graph of the store is damaged ({problem}); making it again.")
                 kept.drop(key)
-                session = _started(kept.compute(key, lambda: {"graph": _export(stages, x, places)})["graph"])
-        _SESSIONS[key, runtime.current().threads] = session
+                session = _started(kept.compute(key, make)["graph"])
+        _SESSIONS[place] = session
         while len(_SESSIONS) > SESSIONS:
             del _SESSIONS[next(iter(_SESSIONS))]  # the least recently used
     return session
@@ -198,14 +216,18 @@ def _started(graph: torch.Tensor) -> Session:
     return onnxruntime.InferenceSession(graph.numpy().tobytes(), options, providers=["CPUExecutionProvider"])
 
 
-def _export(stages: Sequence[nn.Module], x: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+def _export(stages: Sequence[nn.Module], names: Sequence[str], x: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
     """An ONNX graph, uint8 (bytes,), of stages for any number of inputs such as `x`, and sentences of any length.
 
-    By torch's older exporter: the newer one takes minutes for what may vary.
+    By torch's older exporter: the newer one takes minutes for what may vary. A RuntimeError if the graph does not do what
+    the stages do, or these are no longer what they were.
     """
+    if [provenance(stage) for stage in stages] != list(names):
+        raise RuntimeError("Stages below the freeze line changed while they were in use: make the prefix anew.")
     names = [f"after{place}" for place in places]
     axes = {0: "N"} if x.ndim == 4 else {0: "N", x.ndim - 1 if x.dtype is torch.int64 else 1: "T"}
     varying = {"x": axes} | {name: {0: "N"} if x.ndim == 4 else {0: "N", 1: "T"} for name in names}
+    chain, x = _Chain(stages, places).eval(), x[:2].detach().contiguous()
     logger, file = logging.getLogger("torch.onnx"), io.BytesIO()
     level = logger.level
     with warnings.catch_warnings(), torch.no_grad():
@@ -213,9 +235,15 @@ def _export(stages: Sequence[nn.Module], x: torch.Tensor, places: Sequence[int])
         logger.setLevel(logging.ERROR)
         try:
             torch.onnx.export(
-                _Chain(stages, places).eval(), (x[:2],), file, dynamo=False, opset_version=18,
+                chain, (x,), file, dynamo=False, opset_version=18,
                 input_names=["x"], output_names=names, dynamic_axes=varying,
             )  # fmt: skip
         finally:
             logger.setLevel(level)
-    return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
+        graph, want = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8), chain(x)
+    for got, maps in zip(_started(graph).run(None, {"x": x.numpy()}), want, strict=True):
+        if not torch.allclose(torch.from_numpy(got), maps, rtol=1e-3, atol=1e-3 * float(maps.abs().max())):
+            raise RuntimeError(
+                "ONNX Runtime does not agree with PyTorch on these stages: set TL_ENGINE=torch, and tell us."
+            )
+    return graph

@@ -259,9 +259,9 @@ def stage_curve(
     """`y` for each stage of a backbone, stages in the order of the frame (input first), spread as error bars."""
     need(frame, x, y, series)
     need_percent(frame[y], unit, y)
-    stages = list(dict.fromkeys(frame[x]))
+    stages = {stage: place for place, stage in enumerate(dict.fromkeys(frame[x]))}
     title = title or f"{_sentence(words(y, ''))} by {words(x, '')}"
-    ax = _draw_lines(_new_axes(), frame, frame[x].map(stages.index), y, series, "error bar", title, references)
+    ax = _draw_lines(_new_axes(), frame, frame[x].map(stages), y, series, "error bar", title, references)
     ax.set(xlabel=f"{words(x, '')} (input on the left)", ylabel=words(y, unit))
     ax.set_xticks(range(len(stages)), [number(s) for s in stages])
     if max(len(str(s)) for s in stages) > 6 and len(stages) > 6:

@@ -1,5 +1,6 @@
 """tl_helpers.frozen: ONNX Runtime and PyTorch agree, and who runs what follows from weights, modules and device alone."""
 
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -10,11 +11,13 @@ import timm
 import torch
 from torch import nn
 
-from tl_helpers import activations, features, frozen, keys, runtime, store
+from tl_helpers import activations, features, freezing, frozen, runtime, store
 from tl_helpers.book.studies import with_adapter
 from tl_helpers.data.text import encode_texts
 from tl_helpers.frozen import Prefix
-from tl_helpers.models import Backbone, load_backbone
+from tl_helpers.models import Backbone, Classifier, load_backbone
+from tl_helpers.models.backbone import provenance
+from tl_helpers.training import Recipe, predict, run_key
 
 from .small import stripes
 
@@ -70,7 +73,7 @@ def test_backbones_of_the_hub_are_exported_too(name, monkeypatch):
     monkeypatch.setattr(runtime, "require_online", lambda _: None)
     backbone = load_backbone(f"timm/{name}").eval()
     prefix = Prefix(backbone, backbone.depth)
-    assert set(prefix.engines) == {frozen._engine()}
+    assert set(prefix.engines) == {frozen.engine()}
     x = inputs_of(backbone)
     torch.testing.assert_close(
         prefix(x, 0, [backbone.depth])[backbone.depth], by_torch(backbone, x)[backbone.depth], **TOLERANCE
@@ -119,11 +122,16 @@ class Louder(nn.Identity):
         return 2 * x
 
 
+def no_name(backbone: Backbone) -> None:
+    thing = object()
+    backbone.stages["stage2"].note = lambda: thing
+
+
 def own_module(backbone: Backbone) -> None:
-    backbone.stages["stage2"].append(Louder())
+    backbone.stages["stage2"].append(Louder().eval())
 
 
-@pytest.mark.parametrize("change", [changed_weight, changed_statistics, hooked, own_forward, own_module])
+@pytest.mark.parametrize("change", [changed_weight, changed_statistics, hooked, own_forward, own_module, no_name])
 def test_stages_that_changed_run_in_pytorch(change):
     backbone = load_backbone().eval()
     change(backbone)
@@ -133,15 +141,85 @@ def test_stages_that_changed_run_in_pytorch(change):
     torch.testing.assert_close(prefix(x, 0, [4])[4], by_torch(backbone, x)[4], **TOLERANCE)
 
 
+def test_a_flag_beside_the_weights_counts():
+    backbone = load_backbone().eval()
+    backbone.stages["stage2"][1].has_skip = False
+    assert Prefix(backbone, 4).engines[2:] == ["torch"] * 2
+    x = inputs_of(backbone)
+    torch.testing.assert_close(Prefix(backbone, 4)(x, 0, [4])[4], by_torch(backbone, x)[4], **TOLERANCE)
+
+
+def test_hooks_on_all_modules_are_called():
+    backbone, called = load_backbone().eval(), []
+    hook = nn.modules.module.register_module_forward_hook(lambda module, *_: called.append(module))
+    try:
+        Prefix(backbone, 3)(inputs_of(backbone), 0, [3])
+    finally:
+        hook.remove()
+    assert len(called) > 3
+    assert Prefix(backbone, 3).engines[0] != "torch"
+
+
+def modes() -> dict[str, object]:
+    return {
+        "autocast to half": torch.autocast("cpu", torch.float16),
+        "autocast": torch.autocast("cpu", torch.bfloat16),
+        "inference": torch.inference_mode(),
+        "a run's random numbers": runtime.RandomNumbers(0),
+    }
+
+
+@pytest.mark.parametrize("mode", modes())
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "minilm"])
+def test_the_callers_modes_do_not_enter_the_graph(name, mode):
+    backbone = load_backbone(name).eval()
+    x = inputs_of(backbone)
+    want = by_torch(backbone, x)[3]
+    with modes()[mode]:
+        torch.testing.assert_close(Prefix(backbone, 3)(x, 0, [3])[3], want, **TOLERANCE)
+    torch.testing.assert_close(Prefix(backbone, 3)(x, 0, [3])[3], want, **TOLERANCE)
+
+
+def test_stages_that_change_under_a_prefix_are_not_kept_under_their_old_name():
+    backbone = load_backbone().eval()
+    prefix = Prefix(backbone, 3)
+    changed_weight(backbone)
+    with pytest.raises(RuntimeError, match="changed while they were in use"):
+        prefix(inputs_of(backbone), 0, [3])
+
+
+def test_a_graph_that_does_something_else_is_refused(monkeypatch):
+    def another(chain: nn.Module, inputs: tuple, file: object, **options: object) -> None:
+        with torch.no_grad():
+            next(chain.parameters()).mul_(1.1)
+        export(chain, inputs, file, **options)
+        with torch.no_grad():
+            next(chain.parameters()).div_(1.1)
+
+    export = torch.onnx.export
+    monkeypatch.setattr(torch.onnx, "export", another)
+    backbone = load_backbone().eval()
+    with pytest.raises(RuntimeError, match="does not agree with PyTorch"):
+        Prefix(backbone, 3)(inputs_of(backbone), 0, [3])
+
+
+def test_inputs_that_ask_for_a_gradient():
+    backbone = load_backbone().eval()
+    maps = by_torch(backbone, inputs_of(backbone))[2].requires_grad_()
+    assert not Prefix(backbone, 3)(maps, 2, [3])[3].requires_grad
+
+
 @pytest.mark.parametrize("name", ["digit_cnn", "efficientnet_lite0"])
 def test_random_weights_run_in_pytorch(name):
     assert set(Prefix(load_backbone(name, pretrained=False).eval(), 3).engines) == {"torch"}
 
 
-@pytest.mark.parametrize("setting", [("TL_ENGINE", "torch"), ("TL_PRECISION", "bfloat16"), ("absent", "")])
+@pytest.mark.parametrize(
+    "setting", [("TL_ENGINE", "torch"), ("TL_PRECISION", "bfloat16"), ("absent", "onnx"), ("absent", "onnxruntime")]
+)
 def test_where_pytorch_runs_all(setting, monkeypatch):
     if setting[0] == "absent":
-        monkeypatch.setattr(frozen.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, setting[1], None)
     else:
         monkeypatch.setenv(*setting)
         runtime.current.cache_clear()
@@ -166,7 +244,13 @@ def test_names_say_what_ran(monkeypatch):
         runtime.current.cache_clear()
         prefix = Prefix(load_backbone().eval(), 9)
         lines = activations._line_names(prefix, stripes(4))
-        found.append({features.feature_key(prefix, stripes(4), ["head_conv"], "avg"), *lines})
+        model = Classifier(prefix.backbone, 2)
+        run = run_key(model, stripes(4), None, Recipe(freeze_depth=3))
+        freezing.freeze(model, 3)
+        predict(model, stripes(4))
+        predictions = {path.stem for path in store.shared("predictions").folder.iterdir()} - {*itertools.chain(*found)}
+        assert len(predictions) == 1
+        found.append({features.feature_key(prefix, stripes(4), ["head_conv"], "avg"), *lines, run, *predictions})
     assert not found[0] & found[1]
 
 
@@ -271,5 +355,5 @@ def test_sessions_are_bounded(monkeypatch):
 
 def test_provenance_is_the_weights_fingerprint():
     backbone = load_backbone()
-    assert all(stage.as_loaded == keys.fingerprint(stage) for stage in backbone.stages.values())
+    assert all(stage.as_loaded == provenance(stage) for stage in backbone.stages.values())
     assert not any(hasattr(stage, "as_loaded") for stage in load_backbone(pretrained=False).stages.values())

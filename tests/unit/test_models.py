@@ -115,6 +115,15 @@ def test_prepare_refuses(lite0, pixels, says):
         lite0.prepare(pixels)
 
 
+def test_split_is_the_whole(lite0):
+    x = torch.randn(1, 3, 32, 32)
+    lite0.eval()
+    with torch.inference_mode():
+        for depth in (0, 4, 9):
+            below, above = lite0.split(depth)
+            torch.testing.assert_close(pool_maps(above(below(x))), lite0(x))
+
+
 @pytest.mark.parametrize("depth", [-1, 10, 1.5, True, "3"])
 def test_freeze_depth_out_of_range_names_the_stages(lite0, depth):
     with pytest.raises(ValueError, match="stem, stage1"):

@@ -31,7 +31,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tl_helpers import keys, runtime
+from tl_helpers import frozen, keys, runtime
 from tl_helpers.book import replication
 from tl_helpers.book.sharing import Cells
 
@@ -494,6 +494,7 @@ def machine() -> dict[str, str]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "device": here.device.type,
         "precision": str(here.precision).removeprefix("torch."),
+        "frozen stages": frozen.engine(),
     }
 
 

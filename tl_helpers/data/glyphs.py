@@ -94,11 +94,12 @@ class MetaTask:
             if split not in self.splits:
                 raise TaskError(f"{self.name}: no split named {split}; a meta-task has train, validation and test.")
             for name in self.splits[split].classes:
-                if owner.setdefault(name, split) != split:
+                if name in owner:
                     raise TaskError(
                         f"{self.name}: class {name!r} is in {owner[name]} and in {split}. A meta-task is tested on "
                         "classes that were never trained on: put the class into one split."
                     )
+                owner[name] = split
 
 
 @functools.cache

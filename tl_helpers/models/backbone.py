@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tl_helpers import keys
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -96,9 +98,9 @@ class Backbone(nn.Module):
         """In which order samples are best gone through in batches: int64, shape (N,). Images: as they come."""
         return torch.arange(len(pixels))
 
-    def forward(self, x: torch.Tensor, depth: int = 0) -> torch.Tensor:
-        """Prepared images (N, C, H, W), or activations after `depth` stages, to embeddings (N, dim): averages over space."""
-        for stage in list(self.stages.values())[depth:]:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Prepared images (N, C, H, W) to embeddings (N, dim): feature maps of the last stage, averaged over space."""
+        for stage in self.stages.values():
             x = stage(x)
         return pool_maps(x)
 
@@ -108,6 +110,12 @@ class Backbone(nn.Module):
         for name, stage in self.stages.items():
             x = outputs[name] = stage(x)
         return outputs
+
+    def split(self, depth: int) -> tuple[nn.Sequential, nn.Sequential]:
+        """The stages below and above a freeze line, sharing their weights with this backbone; a ValueError out of range."""
+        self.check_depth(depth)
+        stages = list(self.stages.values())
+        return nn.Sequential(*stages[:depth]), nn.Sequential(*stages[depth:])
 
     def check_depth(self, depth: int) -> None:
         """Raise a ValueError that names the stages if `depth` is no freeze depth of this backbone."""
@@ -161,7 +169,25 @@ class Classifier(nn.Module):
 
     def embed_above(self, x: torch.Tensor, depth: int) -> torch.Tensor:
         """The backbone's part of that: activations after `depth` stages to embeddings (N, dim)."""
-        return self.backbone(x, depth)
+        for stage in list(self.backbone.stages.values())[depth:]:
+            x = stage(x)
+        return pool_maps(x)
+
+
+def provenance(stage: nn.Module) -> str:
+    """A name for all that a stage computes by: weights, and what its modules note beside them (a stride, a flag).
+
+    `load_backbone` keeps it as ``stage.as_loaded``, so that `tl_helpers.frozen` sees whether the stage has changed since. A
+    `keys.Unnameable` where it would not be sure.
+    """
+    notes = []
+    for name, module in stage.named_modules():
+        facts = {fact: value for fact, value in vars(module).items() if isinstance(value, (int, float, str, tuple))}
+        facts = {fact: value for fact, value in facts.items() if fact not in ("training", "as_loaded")}
+        notes.append([name, repr(sorted(facts.items(), key=str))])
+    state = stage.state_dict()
+    others = {name: tensor for name, tensor in stage.named_buffers() if name not in state}  # not persistent
+    return keys.fingerprint(stage, notes, others)
 
 
 def join(parts: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -14,8 +14,8 @@ import timm
 import torch
 from torch import nn
 
-from tl_helpers import keys, runtime
-from tl_helpers.models.backbone import Backbone, Preprocessing
+from tl_helpers import runtime
+from tl_helpers.models.backbone import Backbone, Preprocessing, provenance
 from tl_helpers.models.text import minilm
 from tl_helpers.models.weights import WeightsError, checked_bytes
 
@@ -40,7 +40,7 @@ def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, 
         raise ValueError(f"Unknown backbone {name!r}: use {', '.join(PACKAGED)}, or timm/NAME for a model of timm.")
     if pretrained:
         for stage in backbone.stages.values():
-            stage.as_loaded = keys.fingerprint(stage)  # so that `tl_helpers.frozen` sees whether it changed
+            stage.as_loaded = provenance(stage)
     return backbone
 
 

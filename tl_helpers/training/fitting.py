@@ -17,6 +17,7 @@ import torch
 
 from tl_helpers import freezing, keys, ledger, runtime, store
 from tl_helpers.data import Samples, views
+from tl_helpers.frozen import engines
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier
 from tl_helpers.training import checkpoint
@@ -158,6 +159,7 @@ def run_key(
         cached,
         here.device.type,
         here.precision,
+        engines(model.backbone, recipe.freeze_depth),
         (Method() if method is None else method).key(),
         [each.key() for each in ([watch] if isinstance(watch, Watcher) else watch) if each.measures],
     )

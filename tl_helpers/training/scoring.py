@@ -13,6 +13,7 @@ from tl_helpers import keys, runtime, store
 from tl_helpers.activations import Line
 from tl_helpers.data import Samples, Unlabelled
 from tl_helpers.data.views import VIEWS, view
+from tl_helpers.frozen import engines
 from tl_helpers.models import Classifier
 
 BATCH = 64
@@ -51,7 +52,7 @@ def predict(model: Classifier, samples: Samples, *, views: int = 1) -> np.ndarra
         "These predictions are",
         lambda: keys.fingerprint(
             "logits", runtime.versions(), model, model.backbone.preprocessing, keys.fingerprint(samples.inputs), dtype,
-            here.device.type, keys.code_name(logits_of, Line), views, frozen,
+            here.device.type, keys.code_name(logits_of, Line), views, frozen, engines(model.backbone, frozen),
         ),
     )  # fmt: skip
 
