@@ -31,7 +31,6 @@ def test_stages_compute_what_timm_computes(lite0):
         assert ours.shape == (2, lite0.dim) == (2, 1280)
         maps = lite0.stage_outputs(x)
         torch.testing.assert_close(pool_maps(maps["head_conv"]), ours)
-        torch.testing.assert_close(lite0(maps["stage4"], depth=5), ours)
     assert tuple(maps) == lite0.stage_names
     assert lite0.depth == 9
 
