@@ -65,7 +65,8 @@ def rows(folder: Path, code: Mapping[str, str | None]) -> list[list[str]]:
                 f"{note['study']}: {note['title']}{fresh}",
                 f"{note['cells_done']} of {note['cells_all']}",
                 f"{note['seconds'] / 60:.0f} min",
-                f"{machine['processor']}, {machine['instructions']}, {machine['device']}, {machine['precision']}",
+                f"{machine['processor']}, {machine['instructions']}, {machine['device']}, {machine['precision']}, "
+                f"frozen stages in {machine.get('frozen stages', 'torch')}",
                 f"{note['date']}, {commit}",
                 said_of_code(note, code.get(note["study"])),
                 note["command"],
