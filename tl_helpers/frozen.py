@@ -185,9 +185,8 @@ def _session(stages: Sequence[nn.Module], names: Sequence[str], x: torch.Tensor,
     place = key, runtime.current().threads
 
     def make() -> dict[str, torch.Tensor]:
-        with ThreadPoolExecutor(
-            1
-        ) as fresh:  # in which no mode of the caller's holds: autocast, inference, random numbers
+        # In a thread of its own no mode of the caller's holds: autocast, inference, random numbers.
+        with ThreadPoolExecutor(1) as fresh:
             return {"graph": fresh.submit(_export, stages, names, x, places).result()}
 
     with _LOCK:
