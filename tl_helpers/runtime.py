@@ -6,6 +6,7 @@ Everything else asks `current()` and keeps no global state of its own. Every cha
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib.metadata
 import math
@@ -114,6 +115,7 @@ def current() -> Runtime:
     engine = _one_of("TL_ENGINE", ENGINES)
     torch.set_float32_matmul_precision("highest")  # float32 means float32: no TF32 in products ...
     torch.backends.cudnn.allow_tf32 = False  # ... nor in convolutions, where it is CUDA's default
+    _keep_memory()
     folder = os.environ.get("TL_CACHE") or platformdirs.user_cache_dir("tl_helpers", appauthor=False)
     return Runtime(
         device=_device(os.environ.get("TL_DEVICE")),
@@ -328,6 +330,14 @@ def _device(wanted: str | None) -> torch.device:
     if wanted not in usable:
         raise ValueError(f"TL_DEVICE={wanted!r}: torch sees no such device here; usable: {', '.join(usable)}.")
     return torch.device(wanted)
+
+
+def _keep_memory() -> None:
+    """Have glibc keep the memory of large tensors for the next step; else the system clears new pages for each of them."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL("libc.so.6")
+        for threshold in (-1, -3):  # above which free memory goes back, and above which it never is the heap's
+            libc.mallopt(threshold, 2**30)
 
 
 def _cores() -> int:

@@ -16,6 +16,7 @@ from torch import nn
 
 from tl_helpers import runtime
 from tl_helpers.models.backbone import Backbone, Preprocessing, provenance
+from tl_helpers.models.convolution import quicken
 from tl_helpers.models.text import minilm
 from tl_helpers.models.weights import WeightsError, checked_bytes
 
@@ -86,7 +87,7 @@ def _lite0_network(pretrained: bool, seed: int) -> nn.Module:
     if pretrained:
         return copy.deepcopy(_pretrained_lite0(lite0_weight_file()))
     with runtime.RandomNumbers(seed):
-        return timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        return quicken(timm.create_model("tf_efficientnet_lite0", pretrained=False))
 
 
 @functools.lru_cache(maxsize=1)
@@ -142,7 +143,7 @@ def _timm_backbone(name: str, pretrained: bool, seed: int) -> Backbone:
     if name.split(".")[0] not in timm.list_models():
         raise ValueError(f"timm knows no model {name!r}; timm.list_models('*resnet*') lists names.")
     with runtime.RandomNumbers(seed):
-        network = timm.create_model(name, pretrained=pretrained)
+        network = quicken(timm.create_model(name, pretrained=pretrained))
     if all(hasattr(network, name) for name in ("conv_stem", "conv_head", "bn2")):
         stages = _efficientnet_stages(network)
     elif hasattr(network, "layer4") and hasattr(network, "conv1"):
