@@ -219,7 +219,7 @@ def _export(stages: Sequence[nn.Module], names: Sequence[str], x: torch.Tensor, 
     """An ONNX graph, uint8 (bytes,), of stages for any number of inputs such as `x`, and sentences of any length.
 
     By torch's older exporter: the newer one takes minutes for what may vary. A RuntimeError if the graph does not do what
-    the stages do, or these are no longer what they were.
+    the stages do, these are no longer what they were, or do what ONNX does not know.
     """
     if [provenance(stage) for stage in stages] != list(names):
         raise RuntimeError("Stages below the freeze line changed while they were in use: make the prefix anew.")
@@ -237,12 +237,17 @@ def _export(stages: Sequence[nn.Module], names: Sequence[str], x: torch.Tensor, 
                 chain, (x,), file, dynamo=False, opset_version=18,
                 input_names=["x"], output_names=names, dynamic_axes=varying,
             )  # fmt: skip
+        except torch.onnx.errors.OnnxExporterError as problem:
+            raise RuntimeError(
+                f"ONNX has no name for what these stages do: set TL_ENGINE=torch before Python starts. ({problem})"
+            ) from None
         finally:
             logger.setLevel(level)
         graph, want = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8), chain(x)
     for got, maps in zip(_started(graph).run(None, {"x": x.numpy()}), want, strict=True):
         if not torch.allclose(torch.from_numpy(got), maps, rtol=1e-3, atol=1e-3 * float(maps.abs().max())):
             raise RuntimeError(
-                "ONNX Runtime does not agree with PyTorch on these stages: set TL_ENGINE=torch, and tell us."
+                "ONNX Runtime does not agree with PyTorch on these stages: set TL_ENGINE=torch before Python starts, and "
+                "tell us."
             )
     return graph

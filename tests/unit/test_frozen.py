@@ -203,6 +203,15 @@ def test_a_graph_that_does_something_else_is_refused(monkeypatch):
         Prefix(backbone, 3)(inputs_of(backbone), 0, [3])
 
 
+def test_what_onnx_does_not_know_is_said():
+    """Here: averages over parts of unequal size."""
+    backbone = load_backbone().eval()
+    backbone.stages["stem"].append(nn.AdaptiveAvgPool2d(5).eval())
+    backbone.stages["stem"].as_loaded = provenance(backbone.stages["stem"])
+    with pytest.raises(RuntimeError, match="ONNX has no name for what these stages do: set TL_ENGINE=torch"):
+        Prefix(backbone, 1)(inputs_of(backbone), 0, [1])
+
+
 def test_inputs_that_ask_for_a_gradient():
     backbone = load_backbone().eval()
     maps = by_torch(backbone, inputs_of(backbone))[2].requires_grad_()
