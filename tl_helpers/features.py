@@ -64,13 +64,12 @@ def feature_key(prefix: Prefix, samples: Samples, stages: Sequence[str], pooling
 
 
 def _run(prefix: Prefix, samples: Samples, stages: Sequence[str], pooling: str) -> dict[str, torch.Tensor]:
-    places = sorted(prefix.backbone.stage_names.index(name) + 1 for name in stages)
+    places = {prefix.backbone.stage_names.index(name) + 1: name for name in stages}
     order = prefix.backbone.batch_order(samples.inputs)
-    parts = []
-    starts = range(0, len(samples), BATCH)
+    starts, found = range(0, len(samples), BATCH), {}
     for start in runtime.progress(starts, total=len(starts), what=f"features of {samples.name}"):
-        maps = prefix(samples.inputs[order[start : start + BATCH]], 0, places)
-        parts.append([pool_maps(maps[place].float(), pooling).cpu() for place in places])
-    back = torch.argsort(order)
-    names = [prefix.backbone.stage_names[place - 1] for place in places]
-    return {name: torch.cat(vectors)[back] for name, vectors in zip(names, zip(*parts, strict=True), strict=True)}
+        which = order[start : start + BATCH]
+        for place, maps in prefix(samples.inputs[which], 0, sorted(places)).items():
+            vectors, name = pool_maps(maps.float(), pooling).cpu(), places[place]
+            found.setdefault(name, vectors.new_empty((len(samples), *vectors.shape[1:])))[which] = vectors
+    return found

@@ -16,6 +16,8 @@ from tl_helpers.models import load_backbone
 
 from .small import stripes
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def backbone():
@@ -131,3 +133,30 @@ def test_killed_in_the_middle_and_started_again(backbone, own_cache):
         parts = stripes(200).inputs.split(features.BATCH)
         whole = torch.cat([backbone.eval()(backbone.prepare(part)) for part in parts])
     np.testing.assert_array_equal(restarted, whole.numpy())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells no peak of memory this way")
+def test_memory_holds_the_features_once_however_many_images(own_cache):
+    """What comes on top of the images: the features themselves, and one batch."""
+    code = """
+        import resource, sys
+        from tests.unit.small import stripes
+        from tl_helpers.features import extract_stages
+        from tl_helpers.models import load_backbone
+
+        def peak():
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            return most / (2**20 if sys.platform == "darwin" else 2**10)
+
+        backbone, many = load_backbone(), stripes(6_000)
+        extract_stages(backbone, stripes(96), stages=["stem"], pooling="flat")
+        before = peak()
+        found = extract_stages(backbone, many, stages=["stem"], pooling="flat")["stem"]
+        print(peak() - before, found.nbytes / 2**20)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    more, features_alone = map(float, done.stdout.split())
+    assert features_alone > 100
+    assert more < 1.3 * features_alone + 30
