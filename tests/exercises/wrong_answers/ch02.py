@@ -95,7 +95,7 @@ def split_groups(groups, seed):
     return tuple(np.flatnonzero(np.isin(groups, part)) for part in (order[:a], order[a:]))
 
 
-# %% split-without-leakage | masks instead of rows | as integers
+# %% split-without-leakage | masks instead of rows | row numbers
 def split_groups(groups, seed):
     order = np.random.default_rng(seed).permutation(np.unique(groups))
     a, b = int(0.6 * len(order)), int(0.8 * len(order))

@@ -110,7 +110,7 @@ def freeze_backbone(model):
     return model.backbone
 
 
-# %% freeze-the-backbone | statistics reset | Freezing itself
+# %% freeze-the-backbone | batch norm's weights set anew | Freezing itself
 def freeze_backbone(model):
     model.backbone.requires_grad_(False)
     for module in model.backbone.modules():
@@ -139,12 +139,14 @@ def fit_probe(train, validation, test, candidates):
     return probe, probe.score(*test)
 
 
-# %% probe-without-peeking | fitted on the validation rows | learns on the training rows
+# %% probe-without-peeking | classes weighted | learns on the training rows
 def fit_probe(train, validation, test, candidates):
-    probes = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(*train) for c in candidates]
-    probe = max(probes, key=lambda p: p.score(*validation))
-    probe[-1].fit(probe[0].transform(test[0][:-1]), np.arange(len(test[0]) - 1) % 2)
-    return probe, probe.score(*test)
+    def probe(c):
+        head = LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
+        return make_pipeline(StandardScaler(), head).fit(*train)
+
+    best = max([probe(c) for c in candidates], key=lambda p: p.score(*validation))
+    return best, best.score(*test)
 
 
 # %% probe-without-peeking | candidates of its own | candidates that are given
@@ -157,9 +159,12 @@ def fit_probe(train, validation, test, candidates):
 
 # %% probe-without-peeking | cross-validation in the training rows | LogisticRegressionCV
 def fit_probe(train, validation, test, candidates):
+    import warnings
+
     from sklearn.linear_model import LogisticRegressionCV
 
-    probe = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=candidates, max_iter=1000)).fit(*train)
+    with warnings.catch_warnings(action="ignore"):
+        probe = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=candidates, max_iter=1000)).fit(*train)
     return probe, probe.score(*test)
 
 

@@ -64,13 +64,13 @@ def freeze_depths(depth, target, step, epochs):
     return max(target, depth - (epochs - 1) * step)
 
 
-# %% linear-cka | the mean of all numbers taken out | each column
+# %% linear-cka | the mean of all numbers taken out | Shifting
 def cka_of(x, y):
     x, y = x - x.mean(), y - y.mean()
     return np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
 
 
-# %% linear-cka | rows centred | each column
+# %% linear-cka | rows centred | Shifting
 def cka_of(x, y):
     x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
     return np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
@@ -94,7 +94,7 @@ def cka_of(x, y):
     return np.linalg.norm(y.T @ x) / np.sqrt(np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
 
 
-# %% linear-cka | a number for each feature | One number
+# %% linear-cka | a number for each feature | one number for the two sets
 def cka_of(x, y):
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     return (x.T @ y).max(axis=1) / np.linalg.norm(x, axis=0)

@@ -66,8 +66,8 @@ def _few_seeds(paired_interval: Callable) -> None:
     mean, low, high = _three_numbers(paired_interval(d + 0.7, np.full(3, 0.7)))
     if not np.isclose(mean, d.mean(), atol=1e-6):
         raise Hint(
-            f"Right where a wins on every split; where it loses one, with differences {d}, the mean is {d.mean():.3f} "
-            f"and yours {mean:.3f}. A difference keeps its sign."
+            f"Right where a wins on every split. Where it loses one, with differences {d.tolist()}, the mean is "
+            f"{d.mean():.3f} and yours {mean:.3f}. A difference keeps its sign."
         )
     half = stats.t.ppf(0.975, 2) * d.std(ddof=1) / np.sqrt(3)
     if not np.allclose([low, high], [d.mean() - half, d.mean() + half], rtol=1e-3):

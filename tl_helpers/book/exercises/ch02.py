@@ -85,8 +85,8 @@ def grey_to_backbone(to_backbone: Callable) -> None:
     dim = (ramp // 4) + 60
     if not torch.allclose(to_backbone(dim.clone(), 8), ((dim.float() / 255 - 0.5) / 0.5).expand(2, 3, 8, 8), atol=0.02):
         raise Hint(
-            "A dim picture comes out with other values than (grey / 255 - 0.5) / 0.5: scale by 255 and normalise by 0.5 "
-            "always, not by what this picture or batch happens to hold."
+            "A dim picture comes out with other values than (grey / 255 - 0.5) / 0.5. These numbers hold for every picture, "
+            "whatever it or its batch happens to contain."
         )
     resized = to_backbone(torch.full((3, 1, 10, 10), 255, dtype=torch.uint8), 16)
     _check_shape(tuple(resized.shape), (3, 3, 16, 16))

@@ -136,6 +136,12 @@ def probe_without_peeking(fit_probe: Callable) -> None:
             "is fitted on the training rows does the right thing by itself."
         )
     chosen = float(head.C)
+    if not _like(probe, chosen, train):
+        if _closer(probe, both, train, chosen):
+            raise Hint(_REFITTED)
+        raise Hint(
+            f"The classifier is not what LogisticRegression(C={chosen:g}, max_iter=1000) learns on the training rows."
+        )
     scores = {name: _scores(train, rows) for name, rows in (("v", validation), ("t", test), ("r", train))}
     if scores["v"].get(chosen, -1) < max(scores["v"].values()) - 1e-9:
         if scores["t"].get(chosen) == max(scores["t"].values()):
@@ -149,12 +155,6 @@ def probe_without_peeking(fit_probe: Callable) -> None:
                 "always wins. Choose by validation accuracy."
             )
         raise Hint(f"C = {chosen:g} is not the candidate with the highest validation accuracy.")
-    if not _like(probe, chosen, train):
-        if _closer(probe, both, train, chosen):
-            raise Hint(_REFITTED)
-        raise Hint(
-            f"The classifier is not what LogisticRegression(C={chosen:g}, max_iter=1000) learns on the training rows."
-        )
     if not np.isclose(float(accuracy), probe.score(*test), atol=1e-6):
         raise Hint(
             f"The accuracy you return, {float(accuracy):.4f}, is not the pipeline's accuracy on the test rows (a share from "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -61,7 +60,7 @@ def discriminative_rates(rate_groups: Callable) -> None:
     if _close(rates, [0.1 * 0.5**steps for steps in (2, 1, 0)]):
         raise Hint(
             "The frozen part in the middle was not counted as a step: it gets no group, but the part below it is still two "
-            f"steps from the part above. From input to head the rates should be {wanted}; yours are {rates}."
+            f"steps from the part above. From input to head the rates should be {wanted}; yours are {_short(rates)}."
         )
     if rates[0] > rates[-1]:
         raise Hint(
@@ -70,7 +69,7 @@ def discriminative_rates(rate_groups: Callable) -> None:
         )
     if not _close(rates[-1:], [0.1]):
         raise Hint("The head trains at lr itself; the first multiplication with decay belongs to the part below it.")
-    raise Hint(f"The rates of the trainable parts, input to head, should be {wanted}; yours are {rates}.")
+    raise Hint(f"The rates of the trainable parts, input to head, should be {wanted}; yours are {_short(rates)}.")
 
 
 def _groups(found: object) -> list[tuple[list[torch.Tensor], float]]:
@@ -98,7 +97,7 @@ def _other_rates(rate_groups: Callable) -> None:
     if not _close(found, wanted):
         raise Hint(
             f"Right for lr = 0.1, decay = 0.5 and five parts only. For 0.02, 0.8 and three parts the rates should be "
-            f"{np.round(wanted, 4).tolist()}; yours are {np.round(found, 4).tolist()}."
+            f"{_short(wanted)}; yours are {_short(found)}."
         )
 
 
@@ -152,6 +151,10 @@ def _where_training_begins(l2_sp_penalty: Callable, start: list[torch.Tensor]) -
             "At the start itself, where fine-tuning begins, your gradient is NaN: a square root has no slope at 0. "
             "The squared distance needs none."
         )
+
+
+def _short(rates: Sequence[float]) -> list[float]:
+    return [round(rate, 6) for rate in rates]
 
 
 def _total(tensors: Iterable[torch.Tensor]) -> float:

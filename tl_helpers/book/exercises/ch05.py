@@ -84,6 +84,7 @@ def linear_cka(cka_of: Callable) -> None:
 
 
 def _one_number(found: Any) -> float:
-    if np.size(found) != 1:
-        raise Hint(f"Return one number for the two sets as a whole; you returned {np.size(found)}.")
-    return float(np.asarray(found).item())
+    numbers = np.asarray(found, dtype=float)
+    if numbers.size != 1:
+        raise Hint(f"Return one number for the two sets as a whole; you returned {numbers.size}.")
+    return float(numbers.item())
