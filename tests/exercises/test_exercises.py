@@ -1,4 +1,4 @@
-"""Every exercise of every notebook, three ways: the stub is open, the solution passes, each mistake gets its hint."""
+"""Every exercise of every notebook: the stub is open, solution and right answers pass, each mistake gets its hint."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from tl_helpers.book.exercises import Feedback
 ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ROLES = ("stub", "check", "solution")
+CLOSELY = ("01", "02", "03", "04", "05", "06")
+"""Chapters whose exercises all have right answers beside the solution, and four mistakes each."""
 
 
 @dataclass
@@ -86,13 +88,31 @@ class Wrong:
     source: str
 
 
+@dataclass(frozen=True)
+class Right:
+    """A right answer unlike the hidden solution: a name for people, code that replaces the stub."""
+
+    id: str
+    name: str
+    source: str
+
+
 def mistakes() -> list[Wrong]:
     """All of `wrong_answers`, where each begins with ``# %% exercise | the mistake | words``."""
+    return [Wrong(*head, source) for head, source in _answers("wrong_answers")]
+
+
+def right_answers() -> list[Right]:
+    """All of `right_answers`, where each begins with ``# %% exercise | the way``."""
+    return [Right(*head, source) for head, source in _answers("right_answers")]
+
+
+def _answers(folder: str) -> list[tuple[list[str], str]]:
     found = []
-    for path in sorted((pathlib.Path(__file__).parent / "wrong_answers").glob("*.py")):
+    for path in sorted((pathlib.Path(__file__).parent / folder).glob("*.py")):
         for part in path.read_text(encoding="utf-8").split("\n# %% ")[1:]:
             head, _, source = part.partition("\n")
-            found.append(Wrong(*(word.strip() for word in head.split("|")), source))
+            found.append(([word.strip() for word in head.split("|")], source))
     return found
 
 
@@ -100,6 +120,8 @@ IN_NOTEBOOKS = [e for path in NOTEBOOKS for e in collect(path)]
 each = pytest.mark.parametrize("here", IN_NOTEBOOKS, ids=str)
 WRONG = mistakes()
 MISTAKES = [(here, wrong) for here in IN_NOTEBOOKS for wrong in WRONG if wrong.id == here.id]
+RIGHT = right_answers()
+VARIANTS = [(here, right) for here in IN_NOTEBOOKS for right in RIGHT if right.id == here.id]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -117,6 +139,19 @@ def test_notebooks_and_checks_name_the_same_exercises():
 def test_every_exercise_has_a_mistake_that_its_check_must_catch():
     """A check that catches nothing teaches nothing."""
     assert {wrong.id for wrong in WRONG} == set(exercises.registered())
+
+
+def test_right_answers_belong_to_exercises_and_have_distinct_names():
+    assert {right.id for right in RIGHT} <= set(exercises.registered())
+    names = [(right.id, right.name) for right in RIGHT]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("here", [e for e in IN_NOTEBOOKS if e.notebook[:2] in CLOSELY], ids=str)
+def test_two_other_ways_and_four_mistakes(here):
+    """A check that knows one way only refuses the next reader's right answer."""
+    assert sum(right.id == here.id for right in RIGHT) >= 2
+    assert sum(wrong.id == here.id for wrong in WRONG) >= 4
 
 
 @each
@@ -148,12 +183,22 @@ def test_solution_passes_and_spares_the_readers_answer(here, monkeypatch):
     assert not changed, f"the solution replaces the reader's {', '.join(changed)}: name it ..._solution"
 
 
+@pytest.mark.parametrize(("here", "right"), VARIANTS, ids=lambda p: getattr(p, "name", None) or str(p))
+def test_right_answer_passes_however_it_is_written(here, right, monkeypatch):
+    feedback, _ = run(here, *here.sources["stub"], right.source, *here.sources["check"], monkeypatch=monkeypatch)
+    assert only(feedback, here).passed, str(feedback[0])
+
+
 @pytest.mark.parametrize(("here", "wrong"), MISTAKES, ids=lambda p: getattr(p, "name", None) or str(p))
 def test_mistake_is_caught_with_its_own_message(here, wrong, monkeypatch):
     feedback, _ = run(here, *here.sources["stub"], wrong.source, *here.sources["check"], monkeypatch=monkeypatch)
     got = only(feedback, here)
     assert got.status == "wrong"
     assert wrong.caught_by in got.message
+    # A hint about the exercise, not what happened to trip the check or the answer.
+    assert not [
+        words for words in ("could not use your answer", "Your code raised", "Traceback") if words in got.message
+    ]
     # Another mistake's message would also "catch" it, but explain the wrong thing.
     others = [w.caught_by for w in WRONG if w.id == here.id and w.caught_by != wrong.caught_by]
     assert not [o for o in others if o in got.message], f"the message also fits another mistake: {got.message}"

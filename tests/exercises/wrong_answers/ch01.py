@@ -67,3 +67,96 @@ def few_labels(labels, n, seed):
         members = np.random.permutation(np.flatnonzero(labels == c))
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
     return np.argsort(place)[:n]
+
+
+# %% accuracy-interval | 95 % to one side | 90 % interval
+def paired_interval(a, b):
+    d = np.asarray(a) - np.asarray(b)
+    half = stats.t.ppf(0.95, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+
+
+# %% accuracy-interval | b minus a | sign is turned
+def paired_interval(a, b):
+    d = np.asarray(b) - np.asarray(a)
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+
+
+# %% accuracy-interval | absolute differences | keeps its sign
+def paired_interval(a, b):
+    d = np.abs(np.asarray(a) - np.asarray(b))
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+
+
+# %% accuracy-interval | n degrees of freedom | One degree of freedom too many
+def paired_interval(a, b):
+    d = np.asarray(a) - np.asarray(b)
+    half = stats.t.ppf(0.975, len(d)) * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+
+
+# %% accuracy-interval | the quantile for five seeds always | not for three
+def paired_interval(a, b):
+    d = np.asarray(a) - np.asarray(b)
+    half = 2.776 * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+
+
+# %% accuracy-interval | low, mean, high | comes first
+def paired_interval(a, b):
+    d = np.asarray(a) - np.asarray(b)
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean() - half, d.mean(), d.mean() + half
+
+
+# %% accuracy-interval | the interval only | three numbers
+def paired_interval(a, b):
+    d = np.asarray(a) - np.asarray(b)
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean() - half, d.mean() + half
+
+
+# %% accuracy-interval | low and high swapped | changed places
+def paired_interval(a, b):
+    d = np.asarray(a) - np.asarray(b)
+    half = stats.t.ppf(0.025, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+
+
+# %% same-subset | seed ignored | seed is not used
+def few_labels(labels, n, seed):
+    order = np.random.default_rng(0).permutation(len(labels))
+    place = np.empty(len(labels))
+    for c in np.unique(labels):
+        members = order[labels[order] == c]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.argsort(place)[:n]
+
+
+# %% same-subset | drawn with replacement | distinct
+def few_labels(labels, n, seed):
+    return np.random.default_rng(seed).integers(0, len(labels), n)
+
+
+# %% same-subset | a mask | integer indices
+def few_labels(labels, n, seed):
+    mask = np.zeros(len(labels), dtype=bool)
+    mask[np.random.default_rng(seed).permutation(len(labels))[:n]] = True
+    return mask
+
+
+# %% same-subset | the same number from each class | stratified
+def few_labels(labels, n, seed):
+    rng = np.random.default_rng(seed)
+    each = [rng.permutation(np.flatnonzero(labels == c))[: n // 2] for c in np.unique(labels)]
+    return np.concatenate(each)
+
+
+# %% same-subset | classes 0 and 1 only | not for three
+def few_labels(labels, n, seed):
+    rng = np.random.default_rng(seed)
+    zeros, ones = (rng.permutation(np.flatnonzero(labels == c)) for c in (0, 1))
+    k = round(n * np.mean(labels == 1))
+    return np.concatenate([zeros[: n - k], ones[:k]])

@@ -74,3 +74,101 @@ def fit_probe(train, validation, test, candidates):
     probes = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(*train) for c in candidates]
     probe = max(probes, key=lambda p: p.score(*validation))
     return probe, probe.score(*validation)
+
+
+# %% freeze-the-backbone | requires_grad set on the module | no requires_grad
+def freeze_backbone(model):
+    model.backbone.requires_grad = False
+    model.backbone.eval()
+    model.backbone.train = lambda mode=True: model.backbone
+    return model
+
+
+# %% freeze-the-backbone | convolutions only | Part of the backbone still learns
+def freeze_backbone(model):
+    for module in model.backbone.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.requires_grad_(False)
+    model.backbone.eval()
+    model.backbone.train = lambda mode=True: model.backbone
+    return model
+
+
+# %% freeze-the-backbone | the whole model in eval mode for good | dropout
+def freeze_backbone(model):
+    model.backbone.requires_grad_(False)
+    model.eval()
+    model.train = lambda mode=True: model
+    return model
+
+
+# %% freeze-the-backbone | the backbone instead of the model | Return the model itself
+def freeze_backbone(model):
+    model.backbone.requires_grad_(False)
+    model.backbone.eval()
+    model.backbone.train = lambda mode=True: model.backbone
+    return model.backbone
+
+
+# %% freeze-the-backbone | batch norm's weights set anew | Freezing itself
+def freeze_backbone(model):
+    model.backbone.requires_grad_(False)
+    for module in model.backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.fill_(2.0)
+    model.backbone.eval()
+    model.backbone.train = lambda mode=True: model.backbone
+    return model
+
+
+# %% probe-without-peeking | the pipeline refitted on train and validation | fitted again
+def fit_probe(train, validation, test, candidates):
+    probes = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(*train) for c in candidates]
+    probe = max(probes, key=lambda p: p.score(*validation))
+    x, y = np.vstack([train[0], validation[0]]), np.concatenate([train[1], validation[1]])
+    probe.fit(x, y)
+    return probe, probe.score(*test)
+
+
+# %% probe-without-peeking | the classifier refitted on train and validation, the scaler not | fitted again
+def fit_probe(train, validation, test, candidates):
+    probes = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(*train) for c in candidates]
+    probe = max(probes, key=lambda p: p.score(*validation))
+    x, y = np.vstack([train[0], validation[0]]), np.concatenate([train[1], validation[1]])
+    probe[-1].fit(probe[0].transform(x), y)
+    return probe, probe.score(*test)
+
+
+# %% probe-without-peeking | classes weighted | learns on the training rows
+def fit_probe(train, validation, test, candidates):
+    def probe(c):
+        head = LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
+        return make_pipeline(StandardScaler(), head).fit(*train)
+
+    best = max([probe(c) for c in candidates], key=lambda p: p.score(*validation))
+    return best, best.score(*test)
+
+
+# %% probe-without-peeking | candidates of its own | candidates that are given
+def fit_probe(train, validation, test, candidates):
+    candidates = [0.0001, 0.01, 1.0, 100.0]
+    probes = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(*train) for c in candidates]
+    probe = max(probes, key=lambda p: p.score(*validation))
+    return probe, probe.score(*test)
+
+
+# %% probe-without-peeking | cross-validation in the training rows | LogisticRegressionCV
+def fit_probe(train, validation, test, candidates):
+    import warnings
+
+    from sklearn.linear_model import LogisticRegressionCV
+
+    with warnings.catch_warnings(action="ignore"):
+        probe = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=candidates, max_iter=1000)).fit(*train)
+    return probe, probe.score(*test)
+
+
+# %% probe-without-peeking | the accuracy only | two things
+def fit_probe(train, validation, test, candidates):
+    probes = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(*train) for c in candidates]
+    return max(p.score(*validation) for p in probes)

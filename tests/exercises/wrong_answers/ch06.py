@@ -50,3 +50,26 @@ def proportions(confusion, said):
 # %% target-proportions | negative shares | negative
 def proportions(confusion, said):
     return np.linalg.solve(confusion, said)
+
+
+# %% own-statistics | variance instead of deviation | standard deviation
+def own_statistics(x, domain):
+    out = np.zeros_like(x)
+    for name in np.unique(domain):
+        part = x[domain == name]
+        spread = part.var(axis=0)
+        out[domain == name] = (part - part.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return out
+
+
+# %% target-proportions | absolute value instead of clipping | absolute value
+def proportions(confusion, said):
+    found = np.abs(np.linalg.solve(confusion, said))
+    return found / found.sum()
+
+
+# %% target-proportions | two classes only | not for three
+def proportions(confusion, said):
+    share = (said[0] - confusion[0, 1]) / (confusion[0, 0] - confusion[0, 1])
+    share = min(max(share, 0), 1)
+    return np.array([share, 1 - share])

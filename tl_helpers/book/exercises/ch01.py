@@ -18,12 +18,19 @@ _B = [0.781, 0.772, 0.790, 0.779, 0.783]
 def accuracy_interval(paired_interval: Callable) -> None:
     """95 % t-interval of the mean difference of paired accuracies: (mean, low, high)."""
     a, b = np.array(_A), np.array(_B)
-    mean, low, high = (float(v) for v in paired_interval(a.copy(), b.copy()))
+    mean, low, high = _three_numbers(paired_interval(a.copy(), b.copy()))
     d, n = a - b, len(a)
-    if not np.isclose(mean, d.mean(), atol=1e-9):
-        raise Hint(f"The mean difference a - b of the test numbers is {d.mean():.4f}, yours is {mean:.4f}.")
-    if not np.isclose(mean - low, high - mean, atol=1e-9):
+    if np.isclose(mean, -d.mean(), atol=1e-6):
+        raise Hint("The sign is turned: a - b was asked for, so that a positive number means that a is better.")
+    if not np.isclose(mean, d.mean(), atol=1e-6):
+        raise Hint(
+            f"The mean difference a - b of the test numbers is {d.mean():.4f}, yours is {mean:.4f}. It comes first, "
+            "before the two ends of the interval."
+        )
+    if not np.isclose(mean - low, high - mean, atol=1e-6):
         raise Hint("The interval has to lie symmetrically around the mean: mean - h and mean + h.")
+    if low > high:
+        raise Hint("The two ends have changed places: first the low one, mean - h, then the high one, mean + h.")
     t, error = stats.t.ppf(0.975, n - 1), d.std(ddof=1) / np.sqrt(n)
     half = high - mean
     if np.isclose(half, t * error, rtol=1e-3):
@@ -37,6 +44,10 @@ def accuracy_interval(paired_interval: Callable) -> None:
             f"1.96 is the quantile for very many runs. With {n} seeds the spread itself is uncertain: take the t "
             f"quantile with n - 1 = {n - 1} degrees of freedom, which is {t:.2f}."
         )
+    if np.isclose(half, stats.t.ppf(0.95, n - 1) * error, rtol=1e-3):
+        raise Hint("That is a 90 % interval: 95 % in the middle leave 2.5 % on each side, so take the 0.975 quantile.")
+    if np.isclose(half, stats.t.ppf(0.975, n) * error, rtol=1e-3):
+        raise Hint(f"One degree of freedom too many: the mean takes one, so {n} runs leave n - 1 = {n - 1}.")
     if np.isclose(half, t * d.std(ddof=1), rtol=1e-3):
         raise Hint(
             "That is where single runs fall. For the mean, divide the spread by the square root of the number of runs."
@@ -51,11 +62,24 @@ def accuracy_interval(paired_interval: Callable) -> None:
 
 
 def _few_seeds(paired_interval: Callable) -> None:
-    d = np.array([0.02, 0.05, 0.03])
-    _, _, high = paired_interval(d + 0.7, np.full(3, 0.7))
-    expected = d.mean() + stats.t.ppf(0.975, 2) * d.std(ddof=1) / np.sqrt(3)
-    if not np.isclose(float(high), expected, rtol=1e-3):
+    d = np.array([0.02, -0.05, 0.06])  # the second split went to the other method
+    mean, low, high = _three_numbers(paired_interval(d + 0.7, np.full(3, 0.7)))
+    if not np.isclose(mean, d.mean(), atol=1e-6):
+        raise Hint(
+            f"Right where a wins on every split. Where it loses one, with differences {d.tolist()}, the mean is "
+            f"{d.mean():.3f} and yours {mean:.3f}. A difference keeps its sign."
+        )
+    half = stats.t.ppf(0.975, 2) * d.std(ddof=1) / np.sqrt(3)
+    if not np.allclose([low, high], [d.mean() - half, d.mean() + half], rtol=1e-3):
         raise Hint("Right for five seeds, not for three: the degrees of freedom follow the number of runs, n - 1.")
+
+
+def _three_numbers(found: object) -> tuple[float, float, float]:
+    numbers = np.asarray(found, dtype=float)
+    if numbers.size != 3:
+        raise Hint(f"Return three numbers, the mean and the two ends of its interval; you returned {numbers.size}.")
+    mean, low, high = numbers.ravel().tolist()
+    return mean, low, high
 
 
 @exercise("same-subset")
@@ -89,6 +113,20 @@ def same_subset(few_labels: Callable) -> None:
             )
     if np.array_equal(np.sort(subsets[100]), np.sort(np.asarray(few_labels(labels.copy(), 100, 8)))):
         raise Hint("Another seed gave the same subset: the seed is not used.")
+    _three_classes(few_labels)
+
+
+def _three_classes(few_labels: Callable) -> None:
+    labels = np.random.default_rng(12).choice(3, size=600, p=(0.5, 0.37, 0.13))
+    for n in (31, 70):
+        chosen = np.asarray(few_labels(labels.copy(), n, 7))
+        due = np.bincount(labels, minlength=3) / len(labels) * n
+        took = np.bincount(labels[chosen], minlength=3)
+        if len(chosen) != n or np.abs(took - due).max() > 1.5:
+            raise Hint(
+                f"Right for two classes, not for three: of {n} examples {due.round(1)} of classes 0, 1, 2 were due, you "
+                f"took {took}. Find the classes with np.unique(labels); rounding each share need not add up to n."
+            )
 
 
 def _check_indices(chosen: np.ndarray, n: int, total: int) -> None:

@@ -69,8 +69,7 @@ _RESIZE = "torch.nn.functional.interpolate(x, size=(size, size), mode='bilinear'
 @exercise("grey-to-backbone")
 def grey_to_backbone(to_backbone: Callable) -> None:
     """(N, 1, H, W) uint8 -> (N, 3, size, size) float32 with mean 0.5 and std 0.5 taken out."""
-    # A ramp from black (top) to white (bottom): range, order of the steps and orientation all show.
-    ramp = torch.linspace(0, 255, 8).round().to(torch.uint8).reshape(1, 1, 8, 1).expand(2, 1, 8, 8).contiguous()
+    ramp = _ramps(8)
     got = to_backbone(ramp.clone(), 8)
     if not isinstance(got, torch.Tensor) or got.ndim != 4:
         raise Hint(f"Expected a tensor of shape (N, 3, size, size), got {_kind(got)}.")
@@ -83,10 +82,51 @@ def grey_to_backbone(to_backbone: Callable) -> None:
         raise Hint("The picture is turned: rows and columns changed places. Keep the order N, C, H, W throughout.")
     if not torch.allclose(got, expected.expand(2, 3, 8, 8), atol=0.02):
         raise Hint("The values are not (grey / 255 - 0.5) / 0.5, the same in all three channels.")
+    dim = (ramp // 4) + 60
+    if not torch.allclose(to_backbone(dim.clone(), 8), ((dim.float() / 255 - 0.5) / 0.5).expand(2, 3, 8, 8), atol=0.02):
+        raise Hint(
+            "A dim picture comes out with other values than (grey / 255 - 0.5) / 0.5. These numbers hold for every picture, "
+            "whatever it or its batch happens to contain."
+        )
     resized = to_backbone(torch.full((3, 1, 10, 10), 255, dtype=torch.uint8), 16)
     _check_shape(tuple(resized.shape), (3, 3, 16, 16))
     if not torch.allclose(resized, torch.ones_like(resized), atol=1e-3):
         raise Hint("After resizing, a white picture should be 1 everywhere: is there padding instead of resizing?")
+    _check_resized(to_backbone)
+
+
+def _ramps(size: int) -> torch.Tensor:
+    """Black (top) to white (bottom), and white (left) to black: range, order of the steps and orientation all show."""
+    steps = torch.linspace(0, 255, size).round().to(torch.uint8)
+    return torch.stack([steps[:, None].expand(size, size), steps.flip(0).expand(size, size)])[:, None].contiguous()
+
+
+def _check_resized(to_backbone: Callable) -> None:
+    """The whole picture at another size; any way of interpolating will do, as the ramps are smooth."""
+    ramp = _ramps(32)
+    same = (ramp.float() / 255 - 0.5) / 0.5
+    for size in (48, 16):
+        got = to_backbone(ramp.clone(), size)
+        _check_shape(tuple(got.shape), (2, 3, size, size))
+        wanted = torch.nn.functional.interpolate(same, (size, size), mode="bilinear", antialias=True)
+        if torch.allclose(got, wanted.expand(2, 3, size, size), atol=0.12):
+            continue
+        if size > 32 and torch.allclose(got[:, :1, :32, :32], same, atol=0.02):
+            raise Hint(
+                "The picture is repeated or continued at its old size (tiled): enlarge it with interpolate instead."
+            )
+        if size < 32 and float(got.max() - got.min()) < 1.7:
+            raise Hint(
+                "A smaller size cuts a piece out of the picture: shrink the whole picture instead (interpolate)."
+            )
+        raise Hint(
+            f"At {size} x {size} pixels a smooth picture of 32 x 32 is no longer the same: resize with interpolate."
+        )
+    wide = to_backbone(torch.full((1, 1, 12, 20), 255, dtype=torch.uint8), 16)
+    if tuple(wide.shape) != (1, 3, 16, 16):
+        raise Hint(
+            f"Pictures of 12 x 20 pixels become {tuple(wide.shape[2:])}, not (16, 16): give both sides, (size, size)."
+        )
 
 
 def _kind(value: object) -> str:

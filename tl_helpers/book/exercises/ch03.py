@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -46,12 +46,25 @@ def freeze_the_backbone(freeze_backbone: Callable) -> None:
             "Switch gradients off for model.backbone only."
         )
     eval_before_training = not any(m.training for m in _batch_norms(frozen.backbone))
+    frozen.eval()
+    if not _same_features(frozen, reference, pictures):
+        raise Hint("Freezing itself has changed the backbone's features: leave its weights and statistics as they are.")
     before = {name: value.clone() for name, value in frozen.state_dict().items()}
     _train(frozen, pictures, labels)
     after = frozen.state_dict()
     moved = [n for n in before if n.startswith("backbone.") and not torch.equal(before[n], after[n])]
     parameters = {f"backbone.{n}" for n, _ in frozen.backbone.named_parameters()}
     if parameters & set(moved):
+        if "requires_grad" in vars(frozen.backbone) or "requires_grad" in vars(frozen):
+            raise Hint(
+                "A module has no requires_grad: setting it there does nothing, and the weights moved. Set it on each "
+                "parameter, or call backbone.requires_grad_(False), with the underscore."
+            )
+        if not parameters <= set(moved):
+            raise Hint(
+                f"Part of the backbone still learns ({', '.join(sorted(parameters & set(moved)))}): switch gradients off "
+                "for all of its parameters, batch norm's own scale and shift too."
+            )
         raise Hint(
             "The weights of the backbone moved: eval() stops batch norm from collecting statistics, it does not stop "
             "the optimiser. Switch the gradients off as well."
@@ -65,14 +78,27 @@ def freeze_the_backbone(freeze_backbone: Callable) -> None:
         raise Hint(f"The running statistics drifted ({', '.join(moved)}), so the features changed. {why}")
     if all(torch.equal(before[n], after[n]) for n in before if n.startswith("head.")):
         raise Hint("The head did not learn: after training its weights are what they were.")
-    with torch.no_grad():
-        frozen.train()
-        same = torch.allclose(frozen.backbone(pictures[:4]), reference.backbone(pictures[:4]), atol=1e-5)
-    if not same:
+    frozen.train()
+    if not _same_features(frozen, reference, pictures):
         raise Hint(
             "Nothing stored has changed, but in train mode batch norm still normalises with the other pictures of the "
             "batch, not with its stored statistics: the features are not the frozen ones. Keep it in eval mode."
         )
+    if not frozen.head.training:
+        raise Hint(
+            "After model.train() the head is in eval mode as well, so that a dropout in it would do nothing. "
+            "Hold back the backbone only."
+        )
+    frozen.eval()
+    if frozen.head.training:
+        raise Hint("After model.eval() the head is still in train mode: do not take eval() from the whole model.")
+
+
+def _same_features(model: nn.Module, reference: nn.Module, pictures: torch.Tensor) -> bool:
+    with torch.no_grad():
+        # Through the whole model, as in training: what hangs on its forward pass takes effect.
+        model(pictures[:4])
+        return torch.allclose(model.backbone(pictures[:4]), reference.backbone(pictures[:4]), atol=1e-5)
 
 
 def _batch_norms(module: nn.Module) -> list[nn.Module]:
@@ -96,18 +122,29 @@ def probe_without_peeking(fit_probe: Callable) -> None:
     train, validation, test = _three_sets()
     copies = [(x.copy(), y.copy()) for x, y in (train, validation, test)]
     result = fit_probe(*copies, list(_CANDIDATES))
-    if not isinstance(result, tuple) or len(result) != 2:
+    if not isinstance(result, tuple | list) or len(result) != 2:
         raise Hint("Return two things: the fitted pipeline and its test accuracy.")
     probe, accuracy = result
     scaler, head = _steps(probe)
+    both = np.vstack([train[0], validation[0]]), np.concatenate([train[1], validation[1]])
+    if _like(probe, float(head.C), both):
+        raise Hint(_REFITTED)
     if not np.allclose(scaler.mean_, train[0].mean(axis=0), atol=1e-6):
-        both = np.vstack([train[0], validation[0]])
-        which = "validation" if np.allclose(scaler.mean_, both.mean(axis=0), atol=1e-6) else "test"
+        which = "validation" if np.allclose(scaler.mean_, both[0].mean(axis=0), atol=1e-6) else "test"
         raise Hint(
             f"The scaler was not fitted on the training rows alone: its means hold {which} rows too. A pipeline that "
             "is fitted on the training rows does the right thing by itself."
         )
     chosen = float(head.C)
+    if not _like(probe, chosen, train):
+        again = make_pipeline(
+            scaler, LogisticRegression(C=chosen, max_iter=1000).fit(scaler.transform(both[0]), both[1])
+        )
+        if _apart(probe, again) < _SAME:
+            raise Hint(_REFITTED)
+        raise Hint(
+            f"The classifier is not what LogisticRegression(C={chosen:g}, max_iter=1000) learns on the training rows."
+        )
     scores = {name: _scores(train, rows) for name, rows in (("v", validation), ("t", test), ("r", train))}
     if scores["v"].get(chosen, -1) < max(scores["v"].values()) - 1e-9:
         if scores["t"].get(chosen) == max(scores["t"].values()):
@@ -121,8 +158,42 @@ def probe_without_peeking(fit_probe: Callable) -> None:
                 "always wins. Choose by validation accuracy."
             )
         raise Hint(f"C = {chosen:g} is not the candidate with the highest validation accuracy.")
-    if not np.isclose(float(accuracy), probe.score(*test), atol=1e-9):
-        raise Hint("The accuracy you return is not the pipeline's accuracy on the test rows.")
+    if not np.isclose(float(accuracy), probe.score(*test), atol=1e-6):
+        raise Hint(
+            f"The accuracy you return, {float(accuracy):.4f}, is not the pipeline's accuracy on the test rows (a share from "
+            f"0 to 1): {probe.score(*test):.4f}."
+        )
+    few = [c for c in _CANDIDATES if c != chosen][:2]
+    other, _ = fit_probe(*[(x.copy(), y.copy()) for x, y in (train, validation, test)], list(few))
+    if float(_steps(other)[1].C) not in few:
+        raise Hint(
+            f"Asked to choose from {few}, you take C = {_steps(other)[1].C:g}: use the candidates that are given."
+        )
+
+
+_REFITTED = (
+    "The classifier was fitted again on training and validation rows together. Only training rows may be fitted on: return "
+    "the probe that won on the validation rows as it is."
+)
+
+
+_SAME = 0.05
+"""Below it two probes count as the same: other solvers end 0.03 apart, fits on other rows 0.4."""
+
+
+def _fitted(c: float, rows: tuple[np.ndarray, np.ndarray]) -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(*rows)
+
+
+def _apart(probe: Pipeline, other: Pipeline) -> float:
+    """How far apart what two probes say is, as a share of its spread; on made-up rows."""
+    x = np.random.default_rng(0).normal(size=(200, 30)) * np.linspace(0.5, 3, 30)
+    one, two = probe.decision_function(x), other.decision_function(x)
+    return float(np.linalg.norm(one - two) / np.linalg.norm(two))
+
+
+def _like(probe: Pipeline, c: float, rows: tuple[np.ndarray, np.ndarray]) -> bool:
+    return _apart(probe, _fitted(c, rows)) < _SAME
 
 
 _CANDIDATES = (1e-4, 1e-2, 1.0, 100.0)
@@ -150,6 +221,10 @@ def _steps(probe: object) -> tuple[StandardScaler, LogisticRegression]:
     head = next((s for s in steps if isinstance(s, LogisticRegression)), None)
     if scaler is None or head is None:
         raise Hint("The probe has to be a fitted scikit-learn pipeline of StandardScaler and LogisticRegression.")
+    if isinstance(head, LogisticRegressionCV):
+        raise Hint(
+            "LogisticRegressionCV chooses C by folds of the rows it is fitted on. Choose by validation accuracy."
+        )
     if not hasattr(scaler, "mean_") or not hasattr(head, "coef_"):
         raise Hint("The pipeline you return is not fitted yet.")
     return scaler, head
@@ -157,7 +232,4 @@ def _steps(probe: object) -> tuple[StandardScaler, LogisticRegression]:
 
 def _scores(train: tuple, rows: tuple) -> dict[float, float]:
     """Accuracy on `rows` for each candidate C, fitted on `train`."""
-    probes = {
-        c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(*train) for c in _CANDIDATES
-    }
-    return {c: probe.score(*rows) for c, probe in probes.items()}
+    return {c: _fitted(c, train).score(*rows) for c in _CANDIDATES}

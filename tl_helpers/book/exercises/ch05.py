@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from tl_helpers.similarity import linear_cka as reference
 def frozen_stages(freeze_depths: Callable) -> None:
     """depth, depth - step, ..., never below target."""
     for depth, target, step, epochs in ((9, 0, 1, 4), (9, 2, 3, 5), (4, 4, 2, 3), (3, 0, 5, 2)):
-        found = list(freeze_depths(depth, target, step, epochs))
+        found = _numbers(freeze_depths(depth, target, step, epochs))
         wanted = [max(target, depth - epoch * step) for epoch in range(epochs)]
         if found == wanted:
             continue
@@ -28,7 +30,20 @@ def frozen_stages(freeze_depths: Callable) -> None:
             )
         if min(found) < target:
             raise Hint(f"The freeze depth falls, but never below the target ({case}); yours: {found}.")
+        if any(later > sooner for sooner, later in itertools.pairwise(found)):
+            raise Hint(f"Stages that were unfrozen are frozen again, as the depth rises ({case}); yours: {found}.")
+        if wanted[-1] == target < found[-1] == depth - (depth - target) // step * step:
+            raise Hint(
+                f"The last step may be a shorter one: it ends at the target, {target} ({case}); yours stops before: {found}."
+            )
         raise Hint(f"After each epoch `step` stages more are unfrozen. For {case} that is {wanted}; yours: {found}.")
+
+
+def _numbers(found: object) -> list[int | float]:
+    """A list, tuple, array, tensor or generator of numbers as a list."""
+    if not isinstance(found, Iterable):
+        raise Hint(f"Return a list with one number for each epoch; you returned a single {type(found).__name__}.")
+    return [float(value) if float(value) % 1 else int(value) for value in found]
 
 
 def _features(seed: int, dim: int = 5) -> np.ndarray:
@@ -39,15 +54,37 @@ def _features(seed: int, dim: int = 5) -> np.ndarray:
 def linear_cka(cka_of: Callable) -> None:
     """Equal to the packaged CKA; hints name the invariance that is broken."""
     x, y = _features(0), _features(1, 3)
-    value = float(cka_of(x, y))
+    value = _one_number(cka_of(x.copy(), y.copy()))
     if not math.isfinite(value):
         raise Hint("The result is not a finite number.")
-    if abs(float(cka_of(x + 7, y)) - value) > 1e-9:
-        raise Hint("Shifting the features changes your result: subtract the mean of each column first.")
-    if abs(float(cka_of(10 * x, y)) - value) > 1e-9:
+
+    def changed(x: np.ndarray, y: np.ndarray) -> bool:
+        return not abs(_one_number(cka_of(x.copy(), y.copy())) - value) < 1e-4  # an answer may compute in float32
+
+    if changed(x + np.arange(5), y) or changed(x, y - np.arange(3)):
+        raise Hint("Shifting the features changes your result: subtract the mean of each column first, of x and of y.")
+    if changed(10 * x, y) or changed(x, 10 * y):
         raise Hint("Stretching the features changes your result: numerator and denominator must grow alike.")
     rotation = np.linalg.qr(_features(2)[:5])[0]
-    if abs(float(cka_of(x @ rotation, y)) - value) > 1e-6:
+    if changed(x @ rotation, y) or changed(x, y @ np.linalg.qr(_features(3, 3)[:3])[0]):
         raise Hint("Turning the features changes your result: compare the two sets as a whole, not column by column.")
-    if abs(value - reference(x, y)) > 1e-6:
-        raise Hint(f"For the check's features CKA is {reference(x, y):.4f}; yours is {value:.4f}.")
+    wanted = reference(x, y)
+    if abs(value - wanted) < 1e-4:
+        return
+    if abs(value - (1 - wanted)) < 1e-4:
+        raise Hint("That is a distance, 0 for equal features: CKA is a similarity, and is 1 there.")
+    if abs(value**2 - wanted) < 1e-4:
+        raise Hint("That is the square root of CKA: the norm of y.T @ x on top is squared, the two below are not.")
+    if not changed(x * (1, 10, 1, 1, 1), y):
+        raise Hint(
+            "Your result does not change when a single feature is stretched: that is a canonical correlation. In CKA "
+            "large features count more; nothing is whitened."
+        )
+    raise Hint(f"For the check's features CKA is {wanted:.4f}; yours is {value:.4f}.")
+
+
+def _one_number(found: Any) -> float:
+    numbers = np.asarray(found, dtype=float)
+    if numbers.size != 1:
+        raise Hint(f"Return one number for the two sets as a whole; you returned {numbers.size}.")
+    return float(numbers.item())

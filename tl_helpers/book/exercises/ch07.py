@@ -43,7 +43,7 @@ def pseudo_labels(self_training_loss: Callable) -> None:
     """Against a direct formula, with its gradient."""
     logits = torch.tensor(LOGITS, requires_grad=True)
     sure, said = logits.detach().softmax(dim=1).max(dim=1)
-    believed = sure >= 0.9
+    believed = sure >= 0.9  # three of the five; at 0.5 four
     each = F.cross_entropy(logits, said, reduction="none")
     wanted = (each * believed).mean()
     found = self_training_loss(logits, 0.9)
@@ -58,6 +58,11 @@ def pseudo_labels(self_training_loss: Callable) -> None:
         )
     if abs(value - float(wanted.detach())) > 1e-6:
         raise Hint(f"For the check's logits the loss is {float(wanted.detach()):.4f}; yours is {value:.4f}.")
+    sooner = self_training_loss(logits, 0.5)
+    if abs(float(sooner.detach()) - float((each.detach() * (sure >= 0.5)).mean())) > 1e-6:
+        raise Hint(
+            "Right for a threshold of 0.9, not for 0.5: your function does not go by the `threshold` it is given."
+        )
     if not found.requires_grad:
         raise Hint("No gradient flows back from your loss: detach the pseudo-labels only, not the logits.")
     if not np.isfinite(float(self_training_loss(torch.zeros(4, 3, requires_grad=True), 0.9).detach())):

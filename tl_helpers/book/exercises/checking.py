@@ -15,7 +15,8 @@ check tells where it was. The clock decides about that line only, never about a 
 
 A check is a function registered by `@exercise("id")`; it gets the reader's answers and raises
 `Hint("what is wrong and why")` or returns. Plausible mistakes, and the words that the message for exactly this mistake must
-hold, stand in `tests/exercises/wrong_answers`; the tests run stub, solution and every mistake.
+hold, stand in `tests/exercises/wrong_answers`, right answers unlike the solution in `tests/exercises/right_answers`; the
+tests run stub, solution, and every one of both. A check compares what an answer does, whatever kind of sequence it returns.
 """
 
 from __future__ import annotations
