@@ -21,12 +21,13 @@ SIZE = 13.5  # of the text, in units: 11.5 pixels on a phone where the drawing i
 LINE = 17  # from one line of text to the next
 GREY = "#767676"
 
-# Fill and ink of a box. Blue, orange and grey are those of tl_helpers.plots.
+# Fill and ink of a box. Blue, orange, grey and sky are those of tl_helpers.plots.
 FROZEN = ("#0072B2", "#FFFFFF")
 TRAINED = ("#E69F00", "#000000")
 NOTE = ("#E3E9EE", "#16202A")
 IDLE = (GREY, "#FFFFFF")
-ROUND = {FROZEN: 0, TRAINED: 12, NOTE: 4, IDLE: 4}
+TEST = ("#56B4E9", "#000000")
+ROUND = {FROZEN: 0, TRAINED: 12, NOTE: 4, IDLE: 4, TEST: 4}
 
 STAGES = ("stem", *(f"stage{number}" for number in range(1, 8)), "head_conv")
 FEATURES = (32, 16, 24, 40, 80, 112, 192, 320, 1280)
@@ -182,7 +183,7 @@ def rates() -> str:
             box(312, stack.top(row), 100, f"{share:.2f} η" if row else "η"),
         ]
     return drawing(
-        "Discriminative learning rates",
+        "Discriminative learning rates, from stem to head",
         "The same stack with a head on top; everything is trained, so the freeze line runs under the stem. Arrows show the "
         "learning rate of each part: they grow from bottom to top. The head trains at the peak rate, each part below at "
         f"{DECAY} times the rate of the part above it, the stem at {DECAY ** len(STAGES):.2f} times the peak rate.",
@@ -220,14 +221,12 @@ def slider() -> str:
 
 
 def workflow() -> str:
-    steps = (
-        "1 source task", "2 architecture", "3 target data", "4 strategy", "5 layers", "6 learning rates", "7 training", "8 test",
-    )  # fmt: skip
+    steps = ["source task", "architecture", "target data", "strategy", "layers", "learning rates", "training", "test"]
     bands = (
         (0, 2, FROZEN, "source:\nwhat we take"),
         (2, 3, NOTE, "target:\nwhat we have"),
         (3, 7, TRAINED, "choices:\nmade on\ntraining and\nvalidation\ncells only"),
-        (7, 8, IDLE, "test cells:\nopened once"),
+        (7, 8, TEST, "test cells:\nopened once"),
     )
     high, pitch, left, width = 40, 54, 44, 190
     x, parts = left + width / 2, []
@@ -236,7 +235,7 @@ def workflow() -> str:
         parts.append(box(256, y, 156, what, look, last - y))
         for step in range(start, end):
             at = 6 + pitch * step
-            parts.append(box(left, at, width, steps[step], look, high))
+            parts.append(box(left, at, width, f"{step + 1} {steps[step]}", look, high))
             parts.append(line((left + width, at + high / 2), (256, at + high / 2)))
             if step + 1 < len(steps):
                 parts.append(arrow((x, at + high), (x, at + pitch)))
@@ -254,41 +253,34 @@ def workflow() -> str:
 
 
 def batch_norm() -> str:
-    wide, half, a, b = 196, 98, 8, 216
-    rows = [6, 64, 122, 206, 290]
-    left, right = a + half, b + half
+    wide, high, a, b = 196, 50, 8, 216
+    batch, statistics, normalise, running, note = 60, 114, 188, 262, 332
+    left, right = a + wide / 2, b + wide / 2
+    drifting = "after model.train(), even\nwhere no weight asks for\na gradient: the running\nstatistics drift"
+    staying = "after freeze(), frozen\nstages stay in this\nmode, whatever train()\nis called later"
     return drawing(
         "Batch normalisation in training mode and in evaluation mode",
         "Two columns. In training mode the mean and variance of the batch normalise the batch, and they also move the "
         "running statistics. In evaluation mode the running statistics normalise the batch, and they stay what they are. "
-        "Below: model.train() puts stages without gradients into the left column, and their statistics drift; freeze() keeps "
-        "them in the right column.",
-        450,
-        box(a, rows[0], wide, "training mode", TRAINED, 34),
-        box(b, rows[0], wide, "evaluation mode", FROZEN, 34),
-        box(a, rows[1], wide, "a batch", NOTE, 34),
-        box(b, rows[1], wide, "a batch", NOTE, 34),
-        arrow((left, rows[1] + 34), (left, rows[2])),
-        box(a, rows[2], wide, "mean and variance\nof this batch", TRAINED, 50),
-        arrow((left, rows[2] + 50), (left, rows[3])),
-        arrow((right, rows[1] + 34), (right, rows[3])),
-        box(a + 36, rows[3], wide - 36, "normalise", NOTE, 50),
-        box(b, rows[3], wide, "normalise", NOTE, 50),
-        arrow((a + 18, rows[2] + 50), (a + 18, rows[4])),
-        arrow((right, rows[4]), (right, rows[3] + 50)),
-        box(a, rows[4], wide, "running mean and\nvariance: they move", TRAINED, 50),
-        box(b, rows[4], wide, "running mean and\nvariance: they stay", FROZEN, 50),
-        box(
-            a,
-            358,
-            wide,
-            "after model.train(),\nwhatever requires_grad\nsays: frozen weights,\ndrifting statistics",
-            IDLE,
-            80,
-        ),
-        box(
-            b, 358, wide, "after freeze():\u200b\nfrozen stages stay here,\nwhatever train() is\ncalled later", IDLE, 80
-        ),
+        "Below: model.train() puts stages without gradients into the left column, and their statistics drift; freeze() "
+        "keeps them in the right column.",
+        note + 86,
+        box(a, 6, wide, "training mode", TRAINED, 34),
+        box(b, 6, wide, "evaluation mode", FROZEN, 34),
+        box(a, batch, wide, "a batch", NOTE, 34),
+        arrow((left, batch + 34), (left, statistics)),
+        box(a, statistics, wide, "mean and variance\nof this batch", TRAINED, high),
+        arrow((left + 18, statistics + high), (left + 18, normalise)),
+        box(a + 36, normalise, wide - 36, "normalise", NOTE, high),
+        arrow((a + 18, statistics + high), (a + 18, running)),
+        box(a, running, wide, "running mean and\nvariance: they move", TRAINED, high),
+        box(a, note, wide, drifting, IDLE, 80),
+        box(b, batch, wide, "a batch", NOTE, 34),
+        arrow((right, batch + 34), (right, normalise)),
+        box(b, normalise, wide, "normalise", NOTE, high),
+        arrow((right, running), (right, normalise + high)),
+        box(b, running, wide, "running mean and\nvariance: they stay", FROZEN, high),
+        box(b, note, wide, staying, IDLE, 80),
     )
 
 
@@ -296,9 +288,9 @@ HISTORY = (
     ("2014", "DeCAF", "Features of an ImageNet network", "serve other tasks."),
     ("2014", "Razavian et al.", "Off-the-shelf features and a linear", "SVM: a baseline hard to beat."),
     ("2014", "Yosinski et al.", "Transfer, layer by layer: general", "below, specific above."),
-    ("2018", "ULMFiT", "A language model, fine-tuned gently:", "text with few labels."),
+    ("2018", "ULMFiT", "A language model, fine-tuned gently:", "text classes from few labels."),
     ("2019", "BERT", "One pre-trained transformer,", "fine-tuned for eleven tasks."),
-    ("2021", "CLIP", "Pictures meet words: new classes", "by name, without a label."),
+    ("2021", "CLIP", "Pictures and captions together: new", "classes by name, without a label."),
 )
 
 
@@ -308,11 +300,11 @@ def history() -> str:
         y = 6 + pitch * number
         parts.append(box(8, y + 21, 70, year, IDLE, 30))
         parts.append(line((78, y + 36), (96, y + 36)))
-        parts.append(box(96, y, 316, "\n".join([f"{name}:", *words]), TRAINED if number > 2 else FROZEN, 72))
+        parts.append(box(96, y, 316, "\n".join([f"{name}:", *words]), NOTE, 72))
     told = " ".join(f"{year}, {name}: {' '.join(words)}" for year, name, *words in HISTORY)
     return drawing(
         "Six steps in the history of transfer learning",
-        f"A line of time with six entries; the first three leave the network frozen or ask which part may stay so. {told}",
+        f"A line of time with six entries. {told}",
         pitch * len(HISTORY),
         *parts,
     )
