@@ -13,6 +13,7 @@ import pytest
 from PIL import ImageFont
 
 from tl_helpers import freezing, plots
+from tl_helpers.book.studies.fine_tuning import STRATEGIES
 from tl_helpers.models import Classifier, load_backbone
 
 ROOT = Path(__file__).parents[2]
@@ -142,3 +143,4 @@ def test_the_stack_is_the_network_of_the_chapters():
     groups = freezing.parameter_groups(Classifier(backbone, 2), lr=1.0, decay=diagrams.DECAY)
     rates = [f"{rate:.2f}" for rate in dict.fromkeys(group["lr"] for group in groups)]
     assert rates[:-1] == re.findall(r"(0\.\d+) η", diagrams.rates())[::-1]
+    assert STRATEGIES["discriminative rates"] == {"layer_decay": diagrams.DECAY}
