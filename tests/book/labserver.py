@@ -143,7 +143,7 @@ def serve(home: Path, start_in: str = ".") -> Iterator[Lab]:
     kernels may not open a connection that leaves this machine.
     """
     clone = home / "book"
-    ours = shutil.ignore_patterns(".ipynb_checkpoints", "_static", "__pycache__")
+    ours = shutil.ignore_patterns(".ipynb_checkpoints", "vendor", "__pycache__")
     for folder in ("notebooks", "book"):
         shutil.copytree(ROOT / folder, clone / folder, ignore=ours)
     shutil.copy(ROOT / "_config.yml", clone)

@@ -22,6 +22,8 @@ PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "book").rgl
 RAW = re.compile(r"\{[a-z][\w:.-]*\}|:{3,}|^\([\w-]+\)=|\{\{|\$[^$]*\$|\\[a-z]+", re.MULTILINE)
 ROLE = re.compile(r"(?<!`)\{(term|doc|cite:[pt])\}`([^`]*)`")
 POP_UPS = ".Toastify__toast, .jp-toast, .jp-Dialog"
+# Lab begins to load a picture before it has resolved its address, and gives that up; then it loads the picture.
+GIVEN_UP = re.compile(r"failed request: http://127\.0\.0\.1:\d+/lab/tree/[\w/]+/diagrams/\w+\.svg")
 SEEN = "boxes => boxes.filter(box => box.checkVisibility()).map(box => `${box.className}: ${box.textContent}`)"
 CURRENT = "() => window.jupyterapp.shell.currentWidget?.context?.path"
 
@@ -44,7 +46,7 @@ def page(page: Page) -> Iterator[Page]:
 def assert_quiet(lab: Lab, page: Page, watch: Watch) -> None:
     """No pop-up, no error, nothing asked of another host, by the browser or by the server."""
     assert page.locator(POP_UPS).evaluate_all(SEEN) == []
-    assert watch.problems == []
+    assert [problem for problem in watch.problems if not GIVEN_UP.fullmatch(problem)] == []
     assert "network refused" not in lab.log.read_text()
 
 
@@ -116,6 +118,9 @@ def test_every_chapter_is_rendered(lab: Lab, desk: tuple[Page, Watch], name: str
     assert cells.locator(".tl-exercise > .tl-title").count() == boxes
     assert (cells.locator("mjx-container").count() > 0) == any("$" in re.sub(r"`[^`]*`", "", t) for t in texts)
     assert cells.locator("mjx-merror, [data-mjx-error]").count() == 0
+    drawn = cells.locator("img[src*='/diagrams/']")
+    assert drawn.count() == sum(text.count("](../book/_static/diagrams/") for text in texts)
+    assert drawn.evaluate_all("images => images.filter(image => !(image.complete && image.naturalWidth))") == []
     screenshot(page, f"lab-{name.removesuffix('.ipynb')}")
     assert_quiet(lab, page, watch)
     page.evaluate(CLOSE)
