@@ -22,9 +22,8 @@ SLOWEST = 45.0  # seconds of all cells of a check, as recorded
 MOST_SEEDS = 2
 FAR = 10.0  # scales
 ROUNDING = 0.75  # scales: so far apart two machines may end
-STEADY = (
-    2.0  # times the usual spread over the seeds: a setting with more, such as a rate that is too high, ends anywhere
-)
+STEADY = 2.0  # times the usual spread over the seeds; a setting with more, as at a rate that is too high, ends anywhere
+UNKNOWN = 0.1  # times the spread over all settings: stands for that over the seeds where each setting has one seed
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +48,8 @@ class Check:
     rival : numpy.ndarray, shape (seeds, metrics)
         What the nearest other setting gave with the same seeds.
     scale : pandas.Series
-        Of each metric: its spread over the seeds, here or usually, or a hundredth of its size, whichever is most.
+        Of each metric: its spread over the seeds, here or usually (see `UNKNOWN`), or a hundredth of its size, whichever
+        is most.
     apart : float
         Distance between the two.
     """
@@ -93,7 +93,8 @@ def check_of(name: str) -> Check:
     metrics = [column for column in numbers if column not in study.grid and not column.endswith("seconds")]
     spreads = frame.groupby(settings)[metrics].std(ddof=1)
     wild = (spreads / spreads.median()).replace(np.inf, np.nan).mean(axis=1) > STEADY
-    least = np.fmax(spreads.median(), 0.01 * np.fmax(1, frame[metrics].abs().median()))
+    usual = spreads.median().fillna(UNKNOWN * frame[metrics].std())
+    least = np.fmax(usual, 0.01 * np.fmax(1, frame[metrics].abs().median()))
     rows = frame.set_index([*settings, "seed"]).unstack("seed")
     seeds = rows["seconds"].shape[1]
     values = rows[metrics].to_numpy(float).reshape(len(rows), len(metrics), seeds).swapaxes(1, 2)
