@@ -125,12 +125,14 @@ def _key(name: str) -> str:
     return f"tl-prediction:{ledger.SESSION[0].chapter}/{name}"
 
 
-def _after(unit: str) -> str:
-    return f" {unit}" if unit else ""
+def _after(unit: str, shown: str = "") -> str:
+    """The unit, behind a number: " %", and " point" behind "1"."""
+    return f" {unit[:-1] if shown == '1' and unit[-2:].isalpha() and unit.endswith('s') else unit}" if unit else ""
 
 
 def _words(told: dict[str, Any]) -> str:
-    it = f"it was {told['shown']}{_after(told['unit'])}."
+    it = f"it was {told['shown']}{_after(told['unit'], told['shown'])}."
     if told["said"] is None:
         return f"I{it[1:]}"
-    return f"You said {plots.number(told['said'])}{_after(told['unit'])}, {it}"
+    mine = plots.number(told["said"])
+    return f"You said {mine}{_after(told['unit'], mine)}, {it}"

@@ -83,7 +83,9 @@ def load(chapter: str) -> tuple[Question, ...]:
             for entry in tomllib.loads(text)["question"]
         )
     except (KeyError, TypeError) as problem:
-        raise ValueError(f"ch{chapter}.toml: a question has `ask` and answers with `text`, `why`, `right`.") from problem
+        raise ValueError(
+            f"ch{chapter}.toml: a question has `ask` and answers with `text`, `why`, `right`."
+        ) from problem
     if len({question.ask for question in found}) < len(found):
         raise ValueError(f"ch{chapter}.toml asks a question twice.")
     return found

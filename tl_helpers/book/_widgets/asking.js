@@ -38,8 +38,8 @@ function watchKept(key, act) {
 
 // ---- predictions
 
-const unitOf = ({ unit }) => (unit ? `\u00a0${unit}` : "");
-const named = (asked, value) => (asked.options ? `“${value}”` : `${value}${unitOf(asked)}`);
+const unitOf = (unit, value) => (unit ? `\u00a0${Number(value) === 1 ? unit.replace(/(\w)s$/, "$1") : unit}` : "");  // 1 point
+const named = ({ options, unit }, value) => (options ? (options.length ? `“${value}”` : value) : `${value}${unitOf(unit, value)}`);
 
 // What was kept may be from a question that has changed since: then it is none.
 function fitting(asked, value) {
@@ -56,11 +56,11 @@ function typed(asked, text, bad = false) {
 
 // "You said 70 %, it was 82 %: 12 points more than you thought."
 function verdict(asked, value) {
-  const it = asked.options?.length ? `“${asked.shown}”` : `${asked.shown}${unitOf(asked)}`;
+  const it = named(asked, asked.shown);
   if (value === null) return `It was ${it}. You have not said what you expect: the question stands at the start of the chapter.`;
   if (asked.options) return value === asked.shown ? `You said ${it}, and so it was.` : `You said ${named(asked, value)}, it was ${it}.`;
-  const by = asked.measured - value, unit = asked.unit === "%" ? "\u00a0points" : unitOf(asked);
-  const far = `${Math.abs(by).toFixed(asked.digits)}${unit} ${by > 0 ? "more" : "less"} than you thought`;
+  const by = asked.measured - value, apart = Math.abs(by).toFixed(asked.digits);
+  const far = `${apart}${unitOf(asked.unit === "%" ? "points" : asked.unit, apart)} ${by > 0 ? "more" : "less"} than you thought`;
   return `You said ${named(asked, value)}, it was ${it}: ${Math.abs(by) <= asked.near ? "well predicted" : far}.`;
 }
 
@@ -132,7 +132,7 @@ function drawQuiz(model, root, { key, questions }) {
   root.innerHTML = questions.map(({ ask, answers }, k) => `<form class="tl-box" novalidate><fieldset>
     <legend><span class="tl-kicker">Question ${k + 1} of ${questions.length}</span> ${marked(ask)}</legend>
     ${radios(fresh(), answers.map(({ text }) => text))}</fieldset>
-    <p class="tl-row"><button>Check<span class="tl-hidden"> question ${k + 1}</span></button></p><p class="tl-note" role="status"></p></form>`).join("")
+    <p class="tl-row"><button aria-label="Check question ${k + 1}">Check</button></p><p class="tl-note" role="status"></p></form>`).join("")
     + `<p class="tl-row tl-end"><span role="status"></span><button type="button" class="tl-plain">Start again</button></p>`;
   const forms = [...root.querySelectorAll("form")], again = root.querySelector(".tl-end button"), end = root.querySelector(".tl-end span");
 
