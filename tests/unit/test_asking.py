@@ -227,6 +227,11 @@ def test_what_a_chapter_asks_it_answers_and_its_quiz_is_its_own(path):
     names = [name for _, name in sorted(order)]
     assert names == sorted(names, key=["predict.ask", "predict.answer", "quiz.show"].index)
     if path.stem[:2] in CHAPTERS:
+        asking = [
+            cell for cell in cells if cell.cell_type == "code" and re.search(r"^(predict|quiz)\.", cell.source, re.M)
+        ]
+        assert len(asking) == len(order)
+        assert all("remove-input" in cell.metadata.get("tags", []) for cell in asking)  # the question once, not twice
         assert called["predict.ask"]
         headings = re.findall(r"^## (.*)$", "\n\n".join(c.source for c in cells if c.cell_type == "markdown"), re.M)
         assert headings.index("Your predictions") + 1 == headings.index("Take-aways")

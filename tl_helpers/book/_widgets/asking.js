@@ -120,7 +120,7 @@ function drawAsk(model, root, asked) {
 }
 
 function drawAnswer(model, root, asked) {
-  root.innerHTML = `<div class="tl-box"><p class="tl-kicker">Your prediction</p><p class="tl-question">${marked(asked.question)}</p>
+  root.innerHTML = `<div class="tl-box"><p class="tl-kicker">Prediction and result</p><p class="tl-question">${marked(asked.question)}</p>
     <p class="tl-verdict" role="status"></p></div>`;
   const line = root.querySelector(".tl-verdict");
   const draw = () => say(line, verdict(asked, fitting(asked, recall(asked.key) ?? asked.said ?? null)));
