@@ -3,9 +3,10 @@
     python book/_tools/reach.py [notebooks/NN_name.ipynb tests/unit/test_x.py ...]     print the names
 
 A chapter reaches its own code cells, the files of the repository that these import (and what those import, and so on), the
-recorded results that any of them names, the scripts of the controls, what fresh seeds said of its claims, the versions of
-the libraries, and the settings that change what it computes. Docstrings, comments and the layout of code reach nothing. A
-test reaches the same, from its own imports and its conftest; one that looks at the repository's files reaches all of them.
+recorded results that any of them names, the scripts of the controls, its quiz, what fresh seeds said of its claims, the
+versions of the libraries, and the settings that change what it computes. Docstrings, comments and the layout of code reach
+nothing. A test reaches the same, from its own imports and its conftest; one that looks at the repository's files reaches
+all of them.
 """
 
 from __future__ import annotations
@@ -148,6 +149,8 @@ def reach(path: Path, root: Path | None = None) -> str:
     if notebook:
         digest.update(json.dumps([os.environ.get(name) for name in SETTINGS]).encode())
         digest.update(_said_by_fresh_seeds(path.stem, root).encode())
+        questions = root / "tl_helpers" / "book" / "quizzes" / f"ch{path.name[:2]}.toml"
+        digest.update(questions.read_bytes() if questions.exists() else b"")
     of_tests = [file for file in files if file.is_relative_to(root / "tests")]
     everything = any(code(file).looks_around for file in of_tests)
     for file in _all_files(root) if everything else _read_besides(files, names, root):

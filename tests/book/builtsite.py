@@ -88,10 +88,10 @@ def resize(page: Page, size: dict[str, int]) -> None:
     page.evaluate(STILL)
 
 
-def screenshot(page: Page, name: str) -> None:
-    """Save what the browser shows, for people to look at."""
+def screenshot(page: Page, name: str, full_page: bool = False) -> None:
+    """Save what the browser shows, or the page from top to bottom, for people to look at."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page)
 
 
 def move(page: Page, handle: Locator) -> bool:

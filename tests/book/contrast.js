@@ -62,7 +62,7 @@ async (selector) => {
   for (const root of document.querySelectorAll(selector)) {
     const texts = [], walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) if (walker.currentNode.data.trim()) texts.push(walker.currentNode);
-    const fields = [...root.querySelectorAll("select, textarea, input:not([type=range]):not([type=hidden])")];
+    const fields = [...root.querySelectorAll("select, textarea, input:not([type=range], [type=hidden], [type=radio], [type=checkbox])")];
     for (const one of [...texts, ...fields]) {
       const element = one instanceof Text ? one.parentElement : one;
       if (!element || element.closest("style, script, title, option, [aria-hidden=true]:not(svg), .visually-hidden")) continue;

@@ -12,7 +12,7 @@ CUT = (HERE / "cut.js").read_text(encoding="utf-8")
 CONTRAST = (HERE / "contrast.js").read_text(encoding="utf-8")
 
 CONTROLS = ".cell_output .tl-control"
-BOXES = ".cell_output :is(.tl-feedback, .tl-claim, table)"
+BOXES = ".cell_output :is(.tl-feedback, .tl-claim, .tl-asking, table)"
 
 # What is folded away is measured, too.
 UNFOLD = """() => {

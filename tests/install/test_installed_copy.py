@@ -130,7 +130,7 @@ def test_every_backbone_and_exercise_is_there_and_the_widgets_have_their_files(i
     found = installed.answer("""
         import tl_helpers
         from tl_helpers import models
-        from tl_helpers.book import exercises, widgets
+        from tl_helpers.book import exercises, quiz, widgets
         loaded = {}
         for name in models.PACKAGED:
             try:
@@ -140,11 +140,13 @@ def test_every_backbone_and_exercise_is_there_and_the_widgets_have_their_files(i
                 loaded[name] = not models.load_backbone(name, pretrained=False)
         front = {path.name for path in (Path(tl_helpers.__file__).parent / "book" / "_widgets").iterdir()}
         found = {"backbones": loaded, "exercises": sorted(exercises.registered()), "front": sorted(front),
+                 "quizzes": sorted(path.name for path in quiz.FOLDER.iterdir()),
                  "imagenet": len(models.load_imagenet_classifier().state_dict())}
     """)
     from tl_helpers import models
-    from tl_helpers.book import exercises
+    from tl_helpers.book import exercises, quiz
 
+    assert found["quizzes"] == sorted(path.name for path in quiz.FOLDER.iterdir())
     assert set(found["backbones"]) == set(models.PACKAGED)
     assert [name for name, trained in found["backbones"].items() if trained] == ["efficientnet_lite0", "minilm"]
     assert found["imagenet"] > 100
