@@ -1,8 +1,8 @@
 """The reader's predictions: `predict.ask` near the start of a chapter, `predict.answer` before its take-aways.
 
 What the reader says is kept by the browser, so that it outlives the kernel and works in the built book, and is told to the
-kernel where there is one. Nothing waits for it, and nothing that a chapter computes depends on it. Used by chapters 01
-and 02.
+kernel where there is one. Nothing waits for it, and nothing that a chapter computes depends on it. Used by every
+chapter.
 
 Examples
 --------

@@ -1,7 +1,7 @@
 """Quizzes: `quiz.show("01")` at the start of a chapter's exercises; the questions lie in `quizzes/ch01.toml`.
 
 The package jupyterquiz is kept, but its answers cannot be reached with the keyboard, and its output differs at each run.
-These questions are real forms with spoken feedback, alive without kernel and network. Used by chapters 01 and 02.
+These questions are real forms with spoken feedback, alive without kernel and network. Used by every chapter.
 
 A question is one entry of the file, of markup it may have `code` and *emphasis*:
 
