@@ -22,8 +22,12 @@ PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "book").rgl
 RAW = re.compile(r"\{[a-z][\w:.-]*\}|:{3,}|^\([\w-]+\)=|\{\{|\$[^$]*\$|\\[a-z]+", re.MULTILINE)
 ROLE = re.compile(r"(?<!`)\{(term|doc|cite:[pt])\}`([^`]*)`")
 POP_UPS = ".Toastify__toast, .jp-toast, .jp-Dialog"
-# Lab begins to load a picture before it has resolved its address, and gives that up; then it loads the picture.
-GIVEN_UP = re.compile(r"failed request: http://127\.0\.0\.1:\d+/lab/tree/[\w/]+/diagrams/\w+\.svg")
+# Lab begins to load a picture before it has resolved its address, and gives that up or does not find it; then it loads the
+# picture. Of any other address that is not found the first line tells as well, so the browser's own line adds nothing.
+GIVEN_UP = re.compile(
+    r"(failed request|status 404): http://127\.0\.0\.1:\d+/(lab/tree/[\w/]+|book/_static)/diagrams/\w+\.svg"
+    r"|console error: Failed to load resource: the server responded with a status of 404 \(Not Found\)"
+)
 SEEN = "boxes => boxes.filter(box => box.checkVisibility()).map(box => `${box.className}: ${box.textContent}`)"
 CURRENT = "() => window.jupyterapp.shell.currentWidget?.context?.path"
 
