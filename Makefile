@@ -50,7 +50,7 @@ book: $(STAMPS)/html  ## build the whole book into _build/html
 test: $(STAMPS)/lint $(STAMPS)/unit $(STAMPS)/chapters $(STAMPS)/html $(STAMPS)/browser  ## run all tests: code, chapters, strict build, real browser
 	@$(PHASE) summary install vendor lint unit chapters execute build browser
 
-check: $(INSTALLED)  ## lint and run the fast unit tests (under two minutes)
+check: $(INSTALLED)  ## lint and run the fast unit tests (about three minutes)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(OFFLINE) $(PY) -m pytest $(wildcard tests/unit tests/exercises) -m "not slow" -n $(JOBS) -q
