@@ -12,8 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tl_helpers import features
-from tl_helpers.book.replication import seeds
+from tl_helpers.book.replication import TUNING, seeds
 from tl_helpers.book.results import Study
+from tl_helpers.book.studies.remedies import REMEDIES, peak_cell, remedy_cell
 from tl_helpers.data import Samples, Task, load_task
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone
@@ -102,9 +103,6 @@ STRATEGIES: dict[str, dict] = {
 }
 """Changes of one recipe, each alone. `dropout` and `pretrained` are the model's, `l2_sp` is a method's strength."""
 
-CITED = ("one common rate", "discriminative rates", "gradual unfreezing", "frozen statistics", "from scratch")
-"""What chapter 4 claims something about, or compares beside it."""
-
 STRATEGY_EPOCHS = {50: 10, 300: 4}
 
 
@@ -133,6 +131,12 @@ def train_strategy(strategy: str, labels: int, seed: int, *, fresh: bool | None 
     few = labelled(task, labels, seed).samples("train", 64)
     return fit(model, few, None, recipe, method=method, seed=seed, name=strategy, fresh=fresh), model
 
+
+PEAKS = (3e-4, 1e-3, 3e-3, 1e-2)
+"""The grid from which each remedy gets its peak rate."""
+
+ARMS = ("plain, 0.001", "discriminative rates, 0.001", "gradual unfreezing, 0.001", "head first, 0.001")
+"""Remedies at the peak rates that chapter 4 compares."""
 
 PUBLISHED = Recipe(
     epochs=6, lr=2e-3, batch_size=32, freeze_depth=4, layer_decay=0.8, labels="soft", augment="flips", warmup=0.1
@@ -230,7 +234,19 @@ STUDIES = (
         "Solar cells, 64 px, few labels: ways to fine-tune, each changed in one respect",
         {"labels": tuple(STRATEGY_EPOCHS), "strategy": tuple(STRATEGIES), "seed": seeds(3)},
         strategy_cell,
-        cited={"strategy": CITED},
+    ),
+    Study(
+        "remedy_peaks",
+        "Solar cells, 64 px, few labels: the peak rate of each way to fine-tune, on validation",
+        {"labels": (300,), "remedy": tuple(REMEDIES), "lr": PEAKS, "seed": (TUNING, TUNING + 1)},
+        peak_cell,
+    ),
+    Study(
+        "remedies",
+        "Solar cells, 64 px, few labels: ways to fine-tune, each at a peak rate of its own",
+        {"labels": tuple(STRATEGY_EPOCHS), "arm": ARMS, "seed": seeds(10)},
+        remedy_cell,
+        cited={},
     ),
     Study(
         "published",
