@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from tl_helpers import features
 from tl_helpers.book import baseline
 from tl_helpers.data import Samples, load_task
 from tl_helpers.models import Classifier, load_backbone
@@ -90,3 +91,35 @@ def shift_cell(arm: str, seed: int) -> dict[str, float]:
         model = train(what, few.samples("train", SIZE), float(choice), EPOCHS[300], seed)
         found = {domain: evaluate(model, task.samples("test", SIZE)) for domain, task in tests.items()}
     return {domain: round(scores["balanced_accuracy"], 3) for domain, scores in found.items()}
+
+
+SENTENCES = 300
+TEXT = Recipe(epochs=4, batch_size=16)
+"""How a sentence encoder is fine-tuned: all of it, at one common rate."""
+
+
+def text_peak_cell(way: str, strength: float, seed: int) -> dict[str, float]:
+    """One way to judge film reviews at one strength, scored on validation sentences: see `text_cell`."""
+    return {"validation_accuracy": _text(way, strength, seed, "validation")}
+
+
+def text_cell(arm: str, seed: int) -> dict[str, float]:
+    """A sentence encoder and 300 labelled sentences from film reviews; accuracy on test sentences, in %.
+
+    `arm` is "frozen, C" for a logistic regression with this C on frozen features, or "fine-tuned, RATE".
+    """
+    way, strength = arm.rsplit(", ", 1)
+    return {"accuracy": _text(way, float(strength), seed, "test")}
+
+
+def _text(way: str, strength: float, seed: int, part: str) -> float:
+    task = load_task("film", seed=seed)
+    few, asked = task.few_labels(SENTENCES, seed).samples("train"), task.samples(part)
+    backbone = load_backbone("minilm")
+    if way == "frozen":
+        head = baseline.head().set_params(logisticregression__C=strength)
+        head.fit(features.extract(backbone, few), few.labels.numpy())
+        return round(score(asked.labels.numpy(), head.predict_proba(features.extract(backbone, asked)))["accuracy"], 3)
+    model = Classifier(backbone, len(few.classes), seed=seed)
+    fit(model, few, None, dataclasses.replace(TEXT, lr=strength), seed=seed, name="sentences", fresh=True)
+    return round(evaluate(model, asked)["accuracy"], 3)
