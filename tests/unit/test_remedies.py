@@ -40,7 +40,8 @@ def test_verdicts_are_corrected_over_the_whole_table(recorded):
             "from scratch": "worse",
             "soft labels": "cannot tell",
         }
-    assert (table["low"] < table["difference"]).all() and (table["difference"] < table["high"]).all()
+    assert (table["low"] < table["difference"]).all()
+    assert (table["difference"] < table["high"]).all()
 
 
 def test_overlapping_splits_say_less(recorded):
@@ -67,6 +68,7 @@ def test_the_best_peak_on_validation_is_compared():
 def test_every_arm_names_a_remedy_and_a_rate():
     for arm in (*study.ARMS, *study.SHIFT_ARMS[2:]):
         remedy, rate = arm.rsplit(", ", 1)
-        assert remedy in remedies.REMEDIES and float(rate) in study.PEAKS
+        assert remedy in remedies.REMEDIES
+        assert float(rate) in study.PEAKS
     for changes in remedies.REMEDIES.values():
         Recipe(**changes)
