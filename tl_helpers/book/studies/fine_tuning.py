@@ -309,14 +309,14 @@ STUDIES = (
     Study(
         "remedies",
         "Solar cells, 64 px, few labels: ways to fine-tune, each at a peak rate of its own",
-        {"labels": tuple(STRATEGY_EPOCHS), "arm": ARMS, "seed": seeds(10)},
+        {"labels": tuple(STRATEGY_EPOCHS), "arm": ARMS, "seed": seeds(5)},
         remedy_cell,
         cited={},
     ),
     Study(
         "remedies_shift",
         "Solar cells, 64 px: trained on 300 monocrystalline cells, scored on both kinds",
-        {"arm": SHIFT_ARMS, "seed": seeds(10)},
+        {"arm": SHIFT_ARMS, "seed": seeds(5)},
         shift_cell,
         cited={},
     ),
