@@ -137,13 +137,15 @@ class Ledger:
 class Session:
     """What this process has done since `started`, a ``time.perf_counter`` value: so that a chapter can report on itself.
 
-    `before` are the cache counts at that time, `saved_seconds` the training time that stored runs spared.
+    `before` are the cache counts at that time, `saved_seconds` the training time that stored runs spared, `overlap` how
+    much the chapter's seeds have in common (`tl_helpers.stats.interval`).
     """
 
     chapter: str = ""
     started: float = field(default_factory=time.perf_counter)
     before: dict = field(default_factory=lambda: dict(store.TALLY))
     saved_seconds: float = 0.0
+    overlap: float = 0.0
     claims: list[dict] = field(default_factory=list)
 
     def count(self, kind: str, what: str) -> int:

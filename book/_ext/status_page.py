@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import visible
 import yaml
 from docutils import nodes
 from sphinx import addnodes
@@ -173,6 +174,16 @@ def chapter_table(statuses: list[ChapterStatus]) -> nodes.table:
     return table(header, rows, [26, 12, 10, 14, 14, 14, 16], ["tl-status"])
 
 
+def length_table(paths: Iterable[Path]) -> nodes.table:
+    """One row for each chapter: how much of it a reader sees."""
+    rows = [
+        [document_link(f"notebooks/{path.stem}"), str(found.cells), str(found.lines)]
+        for path in paths
+        for found in [visible.visible(path)]
+    ]
+    return table(["Chapter", "Cells", "Lines of code"], rows, [40, 10, 14], ["tl-length"])
+
+
 def claim_cell(claim: dict) -> list[nodes.Node]:
     """The statement, and below it the rule it was held against."""
     rule = nodes.inline("", claim["rule"], classes=["tl-rule"])
@@ -245,7 +256,7 @@ def claim_table(statuses: list[ChapterStatus], replicated: dict) -> nodes.table:
 
 
 class StatusDirective(SphinxDirective):
-    """`{tl-status} chapters`, `{tl-status} replication` or `{tl-status} claims`: the generated tables."""
+    """`{tl-status} chapters`, `replication`, `claims` or `length`: the generated tables."""
 
     required_arguments = 1
 
@@ -256,17 +267,23 @@ class StatusDirective(SphinxDirective):
         for file in (ledger, replication.FILE):
             self.env.note_dependency(str(file))
         replicated = replication.load()
-        statuses = summarise(chapters_in(Path(self.config.external_toc_path)), records)
+        docnames = chapters_in(Path(self.config.external_toc_path))
+        statuses = summarise(docnames, records)
         match self.arguments[0]:
             case "chapters":
                 return [chapter_table(statuses)]
             case "replication":
                 return [replication_table(statuses, replicated)]
+            case "length":
+                paths = [Path(self.env.srcdir, f"{docname}.ipynb") for docname in docnames]
+                for path in paths:
+                    self.env.note_dependency(str(path))
+                return [length_table(paths)]
             case "claims":
                 if any(status.claims for status in statuses):
                     return [claim_table(statuses, replicated)]
                 return [nodes.paragraph("", "No chapter has been run on the machine that built this page.")]
-        raise self.error(f"tl-status takes 'chapters', 'replication' or 'claims', not {self.arguments[0]!r}")
+        raise self.error(f"tl-status takes 'chapters', 'replication', 'claims' or 'length', not {self.arguments[0]!r}")
 
 
 class VersionsDirective(SphinxDirective):

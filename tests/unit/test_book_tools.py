@@ -20,6 +20,7 @@ import phase
 import pytest
 import recorded_runs
 import status_page
+import visible
 from docutils import nodes
 
 CLAIM = {"statement": "a beats b", "rule": "mean at least +0", "seeds": 3}
@@ -244,6 +245,36 @@ def test_a_failed_claim_and_a_missed_budget_show():
     assert "claim failed" in text
     assert "1/2" in text
     assert "241 s, over budget" in text
+
+
+def cell(source: str, *tags: str, kind: str = "code") -> dict:
+    return {"cell_type": kind, "metadata": {"tags": list(tags)} if tags else {}, "source": source.splitlines(True)}
+
+
+def test_visible_cells_and_lines(tmp_path):
+    """Blank lines are no lines; folded code is none either, though what it showed is seen."""
+    cells = [
+        cell("# Title\n\nWords", kind="markdown"),
+        cell("import book", "remove-cell"),
+        cell("import this\n\n\nx = 1\n# a comment\n    \n", "imports"),
+        cell("quiz.show('01')", "remove-input"),
+        cell("figure()\nfigure()", "hide-input"),
+        cell("def solution():\n    return 1", "hide-cell"),
+        cell("def stub():\n    ..."),
+    ]
+    path = tmp_path / "01_a.ipynb"
+    path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    assert visible.visible(path) == (5, 5)
+    row = status_page.length_table([path]).astext().split()
+    assert row[-2:] == ["5", "5"]
+
+
+def test_the_length_of_a_chapter_is_printed():
+    script = Path(visible.__file__)
+    chapter = sorted((script.parents[2] / "notebooks").glob("01_*.ipynb"))[0]
+    done = subprocess.run([sys.executable, script, chapter], capture_output=True, text=True, check=True)
+    found = visible.visible(chapter)
+    assert done.stdout.split() == [chapter.stem, str(found.cells), "cells", str(found.lines), "lines"]
 
 
 def test_claims_without_seeds_show_no_number():

@@ -75,9 +75,54 @@ def test_at_least():
 
 
 def test_close():
-    assert check_close("alike", [80, 81, 82], [80.2, 80.8, 82.1], within=0.5).held
+    assert check_close("alike", [80, 81, 82], [80.2, 80.8, 82.1], within=1).held
     with pytest.raises(ClaimFailed):
         check_close("alike", [80, 81], [83, 84], within=0.5)
+
+
+def test_a_mean_near_zero_is_no_equivalence():
+    """Three seeds that differ widely both ways cannot tell."""
+    with pytest.raises(ClaimFailed, match="interval within ±2"):
+        check_close("alike", [80, 85, 75], [85, 80, 75], within=2)
+    with pytest.raises(ClaimFailed):  # one side is enough
+        check_close("alike", [80, 81, 82.5], [79, 79, 81], within=2)
+
+
+class Split:
+    """A task of which only the sizes of the splits are asked for."""
+
+    def rows(self, split):
+        return range({"train": 600, "validation": 200, "test": 200}[split])
+
+
+def test_resplits_widen_every_interval_of_the_chapter(capsys):
+    chapter.begin("99_resplits")
+    better, worse = [85.0, 86.0, 87.0, 84.0, 86.5], [80.0, 83.0, 82.5, 80.5, 84.0]
+    plain = check("A beats B", better=better, worse=worse)
+    assert claims.resplits(Split()) == 0.25
+    assert "200 samples to test on, 800 others" in capsys.readouterr().out
+    wide = check("A beats B", better=better, worse=worse)
+    times = np.sqrt((1 / 5 + 0.25) / (1 / 5))
+    assert wide.high - wide.difference == pytest.approx(times * (plain.high - plain.difference))
+    assert "5 re-splits" in str(wide)
+    assert "5 seeds" in str(plain)
+    shown = compare("A minus B", better, worse)
+    assert (shown.low, shown.high) == (wide.low, wide.high)
+    assert "5 re-splits" in str(shown)
+    assert compare("A minus B", better, worse, overlap=0).low == plain.low
+    assert check_close("alike", better, worse, within=50).low == wide.low
+    assert claims.check_at_least("well above", better, 80).low > check_at_least("x", better, 80, overlap=1).low
+    assert ledger.default().records("claim")[-1]["of"] == "re-splits"
+    chapter.begin("98_next")
+    assert check("A beats B", better=better, worse=worse).low == plain.low
+
+
+def test_an_effect_that_re_splits_cannot_show():
+    """Above zero for independent seeds, not so for re-splits."""
+    gains = [0.5, 1.4, 0.6, 1.5, 0.5]
+    assert check("better", better=gains, worse=[0] * 5).held
+    with pytest.raises(ClaimFailed):
+        check("better", better=gains, worse=[0] * 5, overlap=0.25)
 
 
 def test_plain_truth():

@@ -21,6 +21,7 @@ from IPython import get_ipython
 
 from tl_helpers import ledger, runtime, stats
 from tl_helpers.book import panel, replication
+from tl_helpers.data import Task
 
 
 class ClaimFailed(AssertionError):
@@ -45,6 +46,8 @@ class Claim:
         Of the difference.
     margins : tuple of float
         What the mean was held against.
+    of : str
+        What the values are drawn over: "seeds", or "re-splits" of one data set.
     fresh : str
         What fresh seeds said, in words; empty where nothing is to be said.
     again : bool, optional
@@ -60,6 +63,7 @@ class Claim:
     rule: str
     unit: str = "points"
     margins: tuple[float, ...] = ()
+    of: str = "seeds"
     fresh: str = ""
     again: bool | None = None
 
@@ -67,7 +71,7 @@ class Claim:
         facts = self.rule
         if self.seeds:
             numbers = effect(self.difference, self.low, self.high, self.unit)
-            facts = f"{numbers}, {self.seeds} seeds ({self.rule})"
+            facts = f"{numbers}, {self.seeds} {self.of} ({self.rule})"
         facts += f"; {self.fresh}" if self.fresh else ""
         return panel.text("✓" if self.held else "✗", self.statement, facts)
 
@@ -78,7 +82,7 @@ class Claim:
         return panel.row(
             kind,
             self.statement,
-            f"{effect(self.difference, self.low, self.high, self.unit)}, {self.seeds} seeds; asked: {self.rule}",
+            f"{effect(self.difference, self.low, self.high, self.unit)}, {self.seeds} {self.of}; asked: {self.rule}",
             interval=(self.low, self.difference, self.high),
             margins=self.margins,
             fresh=fresh,
@@ -133,13 +137,47 @@ def effect(mean: float, low: float, high: float, unit: str = "") -> str:
     return f"{mean}{f' {unit}' if unit else ''} [{low}, {high}]"
 
 
+SEEDS, RESPLITS = "seeds", "re-splits"
+
+
+def resplits(task: Task) -> float:
+    """The seeds of this chapter are random re-splits of one data set: widen the intervals of all that follows.
+
+    Such seeds share most of their samples, so their values differ less than those of new data would. `check`, `compare` and
+    their siblings take the corrected interval of Nadeau & Bengio (2003) from here on (`tl_helpers.stats.interval`), until
+    the next chapter begins; a call can ask for another ``overlap``.
+
+    Parameters
+    ----------
+    task : Task
+        One of the splits: how many samples are tested on, and how many others there are.
+
+    Returns
+    -------
+    float
+        Test samples divided by all others.
+    """
+    test = len(task.rows("test"))
+    others = len(task.rows("train")) + len(task.rows("validation"))
+    ledger.SESSION[0].overlap = test / others
+    print(f"Seeds are re-splits: {test} samples to test on, {others} others. Intervals are widened accordingly.")
+    return test / others
+
+
+def _overlap(asked: float | None) -> tuple[float, str]:
+    """How much the seeds have in common, and what to call them."""
+    overlap = ledger.SESSION[0].overlap if asked is None else asked
+    return overlap, RESPLITS if overlap else SEEDS
+
+
 def compare(
     label: str,
     one: Sequence[float],
     other: Sequence[float] | float = 0.0,
     *,
     unit: str = "points",
-    of: str = "seeds",
+    of: str = "",
+    overlap: float | None = None,
 ) -> Comparison:
     """Show a mean difference with its 95 % interval, and what it can tell. Nothing is asserted.
 
@@ -154,7 +192,9 @@ def compare(
     unit : str
         Of the difference; "" for a plain number.
     of : str
-        What the values are drawn over.
+        What the values are drawn over; "seeds" or "re-splits" by default.
+    overlap : float, optional
+        What the seeds have in common, as in `tl_helpers.stats.interval`; what `resplits` said by default.
 
     Returns
     -------
@@ -168,7 +208,8 @@ def compare(
     """
     if np.ndim(other) == 0:
         other = np.full(len(one), float(other))
-    found = Comparison(label, *stats.paired(one, other), len(one), unit, of)
+    overlap, name = _overlap(overlap)
+    found = Comparison(label, *stats.paired(one, other, overlap=overlap), len(one), unit, of or name)
     panel.show(found)
     return found
 
@@ -181,6 +222,7 @@ def check(
     by: float = 0.0,
     confidence: float = 0.95,
     unit: str = "points",
+    overlap: float | None = None,
 ) -> Claim:
     """One method is better than another, over seeds.
 
@@ -197,6 +239,8 @@ def check(
         Margin for the mean, in the unit of the values.
     unit : str
         Of the difference; "" for a plain number.
+    overlap : float, optional
+        What the seeds have in common, as in `tl_helpers.stats.interval`; what `resplits` said by default.
 
     Returns
     -------
@@ -210,13 +254,16 @@ def check(
     ValueError
         For lists of different length, fewer than two seeds, or NaN.
     """
-    difference, low, high = stats.paired(better, worse, confidence)
+    overlap, of = _overlap(overlap)
+    difference, low, high = stats.paired(better, worse, confidence, overlap)
     held = difference >= by and low > 0
     rule = "interval above 0" if by == 0 else f"mean at least {by:+g}, interval above 0"
-    return _settle(Claim(statement, held, difference, low, high, len(better), rule, unit, (by,)))
+    return _settle(Claim(statement, held, difference, low, high, len(better), rule, unit, (by,), of))
 
 
-def check_at_least(statement: str, values: Sequence[float], bound: float, *, unit: str = "points") -> Claim:
+def check_at_least(
+    statement: str, values: Sequence[float], bound: float, *, unit: str = "points", overlap: float | None = None
+) -> Claim:
     """The mean over seeds reaches a bound, such as a published number; the difference to it is shown.
 
     Raises
@@ -224,26 +271,36 @@ def check_at_least(statement: str, values: Sequence[float], bound: float, *, uni
     ClaimFailed
         If the mean is below the bound.
     """
-    mean, low, high = stats.interval(values)
+    overlap, of = _overlap(overlap)
+    mean, low, high = stats.interval(values, overlap=overlap)
     rule = f"mean {mean:.2f}, bound {bound:g}"
-    found = Claim(statement, mean >= bound, mean - bound, low - bound, high - bound, len(values), rule, unit, (0.0,))
-    return _settle(found)
+    away = mean - bound, low - bound, high - bound
+    return _settle(Claim(statement, mean >= bound, *away, len(values), rule, unit, (0.0,), of))
 
 
 def check_close(
-    statement: str, one: Sequence[float], other: Sequence[float], *, within: float, unit: str = "points"
+    statement: str,
+    one: Sequence[float],
+    other: Sequence[float],
+    *,
+    within: float,
+    unit: str = "points",
+    overlap: float | None = None,
 ) -> Claim:
-    """Two methods do not differ by more than a margin on average; for honest "this brought nothing" statements.
+    """Two methods are equivalent: the whole 95 % interval of their difference lies within a margin of 0.
+
+    A mean near 0 is not enough. Where the interval reaches further, these seeds cannot tell: use `compare`.
 
     Raises
     ------
     ClaimFailed
-        If the mean difference is larger than `within`.
+        If the interval reaches beyond `within` on either side.
     """
-    difference, low, high = stats.paired(one, other)
-    rule = f"mean within {within:g}"
-    held = abs(difference) <= within
-    return _settle(Claim(statement, held, difference, low, high, len(one), rule, unit, (-within, within)))
+    overlap, of = _overlap(overlap)
+    difference, low, high = stats.paired(one, other, overlap=overlap)
+    held = -within <= low and high <= within
+    rule = f"interval within ±{within:g}"
+    return _settle(Claim(statement, held, difference, low, high, len(one), rule, unit, (-within, within), of))
 
 
 def check_true(statement: str, condition: bool, detail: str = "") -> Claim:
