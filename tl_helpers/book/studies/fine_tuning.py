@@ -86,7 +86,7 @@ SMALL_SETS, DRAWS = (13, 25, 75), 20
 """Sizes of the small validation sets, and how many of each are drawn from a validation split."""
 
 
-def deep_cell(depth: int, lr: float, labels: int, seed: int, *, task: str = "elpv", augment: str = "flips") -> dict:
+def deep_cell(depth: int, lr: float, labels: int, seed: int) -> dict:
     """`grid_cell` for a deep line; its model also answers small validation sets, the same ones in all cells of a seed.
 
     Returns
@@ -94,11 +94,10 @@ def deep_cell(depth: int, lr: float, labels: int, seed: int, *, task: str = "elp
     dict of str to float
         As `grid_cell`, and ``right_13_00`` and so on: right answers in the first draw of 13 validation samples.
     """
-    whole = load_task(task, seed=seed)
+    whole = load_task("elpv", seed=seed)
     model = classifier(whole, seed)
-    recipe = dataclasses.replace(recipe_for(labels, depth, lr), augment=augment)
     few = labelled(whole, labels, seed).samples("train", SIZE)
-    run = fit(model, few, None, recipe, seed=seed, name=f"deep {task}", fresh=True)
+    run = fit(model, few, None, recipe_for(labels, depth, lr), seed=seed, name="deep elpv", fresh=True)
     validation = whole.samples("validation", SIZE)
     right = predict(model, validation).argmax(1) == validation.labels.numpy()
     drawn = np.random.default_rng(seed)
@@ -108,11 +107,6 @@ def deep_cell(depth: int, lr: float, labels: int, seed: int, *, task: str = "elp
         for draw in range(DRAWS)
     }
     return _scores(model, whole, SIZE) | small | {"train_seconds": round(run.seconds, 2)}
-
-
-def deep_textile_cell(depth: int, lr: float, labels: int, seed: int) -> dict:
-    """`deep_cell` on textile defects, not turned."""
-    return deep_cell(depth, lr, labels, seed, task="textile", augment="none")
 
 
 STRATEGIES: dict[str, dict] = {
@@ -287,13 +281,6 @@ STUDIES = (
         "Solar cells, 96 px: deep freeze lines x learning rate, more seeds, and how small validation sets see them",
         {"labels": tuple(EPOCHS), **DEEP, "seed": seeds(10)},
         deep_cell,
-        cited={},
-    ),
-    Study(
-        "deep_textile",
-        "Textile defects, 96 px: the same deep lines, on which the solar cells' choice is tested",
-        {"labels": (50,), **DEEP, "seed": seeds(10)},
-        deep_textile_cell,
         cited={},
     ),
 )
