@@ -86,7 +86,7 @@ SMALL_SETS, DRAWS = (13, 25, 75), 20
 """Sizes of the small validation sets, and how many of each are drawn from a validation split."""
 
 
-def deep_cell(depth: int, lr: float, labels: int, seed: int) -> dict:
+def deep_cell(depth: int, lr: float, labels: int, seed: int, *, task: str = "elpv", augment: str = "flips") -> dict:
     """`grid_cell` for a deep line; its model also answers small validation sets, the same ones in all cells of a seed.
 
     Returns
@@ -94,10 +94,11 @@ def deep_cell(depth: int, lr: float, labels: int, seed: int) -> dict:
     dict of str to float
         As `grid_cell`, and ``right_13_00`` and so on: right answers in the first draw of 13 validation samples.
     """
-    whole = load_task("elpv", seed=seed)
+    whole = load_task(task, seed=seed)
     model = classifier(whole, seed)
+    recipe = dataclasses.replace(recipe_for(labels, depth, lr), augment=augment)
     few = labelled(whole, labels, seed).samples("train", SIZE)
-    run = fit(model, few, None, recipe_for(labels, depth, lr), seed=seed, name="deep elpv", fresh=True)
+    run = fit(model, few, None, recipe, seed=seed, name=f"deep {task}", fresh=True)
     validation = whole.samples("validation", SIZE)
     right = predict(model, validation).argmax(1) == validation.labels.numpy()
     drawn = np.random.default_rng(seed)

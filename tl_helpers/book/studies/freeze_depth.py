@@ -216,6 +216,14 @@ def looks(grid: pd.DataFrame, rates: dict[str, Sequence[float]], overlap: float)
     return frame.assign(says=np.where(stats.holm(p) < 0.05, said, ""))
 
 
+def looks_table(grid: pd.DataFrame, rates: dict[str, Sequence[float]], overlap: float) -> pd.DataFrame:
+    """`looks` as a table for readers: a column for each number of labels, difference and verdict in words."""
+    frame = looks(grid, rates, overlap)
+    frame["words"] += frame["says"]
+    table = frame.pivot_table("words", ["rates", "look", "split"], "labels", aggfunc="first", sort=False)
+    return table.add_suffix(" labels")
+
+
 def picked(runs: pd.DataFrame, by: str = "validation_accuracy") -> np.ndarray:
     """Test accuracy of the run with the best `by`, seed by seed; of runs that tie, their mean."""
     best = runs[runs[by] == runs.groupby("seed")[by].transform("max")]
