@@ -27,7 +27,7 @@ def draw_episode(labels, ways, shots, queries, random):
     return classes, rows[:, :shots], rows[:, shots:]
 
 
-# %% draw-episode | samples repeated where there are too few | ValueError
+# %% draw-episode | samples repeated where there are too few | use a sample twice
 def draw_episode(labels, ways, shots, queries, random):
     labels = np.asarray(labels)
     classes = random.choice(np.unique(labels), ways, replace=False)
@@ -245,3 +245,49 @@ def as_linear(support, labels):
     for way in range(3):
         means[way] = support[labels == way].mean(axis=0)
     return 2 * means, -(means**2).sum(axis=1)
+
+
+# %% draw-episode | a place to begin instead of a shuffle | side by side
+def draw_episode(labels, ways, shots, queries, random):
+    classes = random.choice(np.unique(labels), ways, replace=False)
+    rows = []
+    for name in classes:
+        members = np.flatnonzero(labels == name)
+        if len(members) < shots + queries:
+            raise ValueError("too few")
+        rows.append(np.roll(members, random.integers(len(members)))[: shots + queries])
+    rows = np.stack(rows)
+    return classes, rows[:, :shots], rows[:, shots:]
+
+
+# %% draw-episode | neighbouring classes | any classes may meet
+def draw_episode(labels, ways, shots, queries, random):
+    names = np.unique(labels)
+    classes = np.roll(names, random.integers(len(names)))[:ways]
+    rows = []
+    for name in classes:
+        rows.append(random.choice(np.flatnonzero(labels == name), shots + queries, replace=False))
+    rows = np.array(rows)
+    return classes, rows[:, :shots], rows[:, shots:]
+
+
+# %% draw-episode | an assertion instead of a ValueError | raises AssertionError
+def draw_episode(labels, ways, shots, queries, random):
+    classes = random.choice(np.unique(labels), ways, replace=False)
+    rows = []
+    for name in classes:
+        members = random.permutation(np.flatnonzero(labels == name))
+        assert len(members) >= shots + queries
+        rows.append(members[: shots + queries])
+    rows = np.array(rows)
+    return classes, rows[:, :shots], rows[:, shots:]
+
+
+# %% draw-episode | nothing returned where there are too few | returns nothing
+def draw_episode(labels, ways, shots, queries, random):
+    classes = random.choice(np.unique(labels), ways, replace=False)
+    members = [random.permutation(np.flatnonzero(labels == name)) for name in classes]
+    if min(len(m) for m in members) < shots + queries:
+        return None
+    rows = np.stack([m[: shots + queries] for m in members])
+    return classes, rows[:, :shots], rows[:, shots:]

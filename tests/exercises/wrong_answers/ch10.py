@@ -238,3 +238,22 @@ def reptile_step(weights, adapted, share):
 # %% reptile-step | one dictionary a task | same names
 def reptile_step(weights, adapted, share):
     return [{name: w + share * (a[name] - w) for name, w in weights.items()} for a in adapted]
+
+
+# %% inner-loop | the rate left out | rate of 1
+def inner_loop(loss, weights, x, y, rate, steps):
+    for _ in range(steps):
+        slope = grad(loss)(weights, x, y)
+        weights = {name: w - slope[name] for name, w in weights.items()}
+    return weights
+
+
+# %% inner-loop | biases left out | takes its step
+def inner_loop(loss, weights, x, y, rate, steps):
+    new = dict(weights)
+    for _ in range(steps):
+        slope = grad(loss)(new, x, y)
+        for name in new:
+            if new[name].ndim > 1:
+                new[name] = new[name] - rate * slope[name]
+    return new

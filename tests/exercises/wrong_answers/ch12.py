@@ -170,3 +170,9 @@ def averaged(before, after, share):
         else:
             new[name] = after[name].clone()
     return new
+
+
+# %% kept-above-chance | distances from chance, without a sign | below chance
+def kept_above_chance(before, after, classes):
+    chance = 100 / classes
+    return 100 * abs(after - chance) / abs(before - chance)

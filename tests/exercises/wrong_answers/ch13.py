@@ -275,3 +275,14 @@ def corrected(g, r):
 def corrected(g, r):
     dot = g @ r
     return g.sum() if dot >= 0 else (g - dot / (r @ r) * r).sum()
+
+
+# %% reservoir-sampling | new ones with probability 1 / n | too rarely: with
+def reservoir(stream, size, seed):
+    random, kept = np.random.default_rng(seed), []
+    for n, item in enumerate(stream, start=1):
+        if n <= size:
+            kept.append(item)
+        elif random.random() < 1 / n:
+            kept[random.integers(size)] = item
+    return kept

@@ -40,7 +40,9 @@ def mutual_information(information: Callable) -> None:
         raise Hint(
             "That is the entropy of the mean answer alone: unsure answers score as high. Subtract the mean entropy."
         )
-    if any(_near(value, sign * each.mean()) for sign in (1, -1)):
+    if _near(value, total + each.mean()):
+        raise Hint("You add the mean entropy of the answers: subtract it, as sure answers are to score high.")
+    if any(_near(value, sign * each.mean()) for sign in (1, -1)) or _near(collapsed, np.log(3)):
         raise Hint(
             f"Answers that are sure but all of one class must score 0, sure and spread over three classes ln 3; yours "
             f"give {collapsed:.3f} and {spread:.3f}. Did you forget the entropy of the mean answer?"
@@ -117,6 +119,10 @@ def _which_mistake(value: float, logits: torch.Tensor, each: torch.Tensor, belie
             "This is not the cross-entropy of the logits with the most likely class. Two slips are common: probabilities "
             "given to cross_entropy, which takes the softmax itself; and probabilities, not one class, as the label."
         )
+    if _same(-value, (each * believed).mean()):
+        raise Hint("The sign is turned: cross-entropy is minus the logarithm of the probability, 0 or more.")
+    if any(_same(sign * value, (p.max(dim=1).values * believed).mean()) for sign in (1, -1)):
+        raise Hint("That averages probabilities: cross-entropy is minus the logarithm of the probability.")
     if _same(value, each.mean()):
         raise Hint("Only where the network is at least `threshold` sure; yours believes every answer.")
     if _same(value, each[believed].mean()):

@@ -21,10 +21,18 @@ class _Case(NamedTuple):
     hint: str
 
 
-# With three seeds Student's quantile is 4.30; each case lies between it, or the one before, and that of another slip.
+# With three seeds Student's quantile is 4.30, with ten 2.26; each case lies between it, or the one before, and that of
+# another slip.
 _CASES = (
     _Case(
-        1.85, 3, "The interval is wider than one standard deviation or one standard error: take Student's t times it."
+        5.5,
+        10,
+        "That is where single seeds fall: the standard error is the spread divided by the root of their number.",
+    ),
+    _Case(
+        1.85,
+        3,
+        "The interval is wider than one standard deviation or standard error: take Student's t times the error.",
     ),
     _Case(2.3, 3, "With three seeds use Student's t, not 1.96."),
     _Case(2.85, 3, "The quantile of t depends on the number of seeds, n - 1 degrees of freedom; do not write it down."),
@@ -36,9 +44,6 @@ _CASES = (
     _Case(3.3, 3, "One degree of freedom too many: the mean takes one, so n seeds leave n - 1."),
     _Case(4.0, 3, "The spread of a few seeds is estimated with n - 1: std(ddof=1), not the default."),
     _Case(8.5, 3, "An interval of 99 % or more was not asked for: 95 % leave 2.5 % on each side, the 0.975 quantile."),
-    _Case(
-        5.0, 3, "That is where single seeds fall: the standard error is the spread divided by the root of their number."
-    ),
     _Case(2.5, 10, "Ten seeds narrow the interval: both the standard error and the quantile of t go by their number."),
 )
 
@@ -79,15 +84,15 @@ def transfer_verdict(verdict_of: Callable) -> None:
     noise = np.array([1.0, -1.0, 2.0])
     for sign, _ in both:
         ask(70 + sign * noise, np.full(3, 70.0), "A difference of means is no verdict: noise makes such a one, too.")
-    agree = np.array([0.5, 1.0, 6.0])
-    for sign, name in both:
-        ask(70 + sign * agree, np.full(3, 70.0), f"All seeds show {name}, yet they scatter so much that 0 is possible.")
     for sign, name in both:
         scale = (
             f"How large {name} is decides nothing by itself: the interval's width follows the spread over the seeds."
         )
         ask(60 + sign * gain / 100, base, scale)
         ask(base + sign * 10 * np.array([0.5, 4.0, -1.0, 2.0, -2.0]), base, scale)
+    agree = np.array([0.5, 1.0, 6.0])
+    for sign, name in both:
+        ask(70 + sign * agree, np.full(3, 70.0), f"All seeds show {name}, yet they scatter so much that 0 is possible.")
     luck = np.array([0.0, 9.0, -7.0, 4.0, -6.0])  # of the seeds, common to both
     for sign, _ in both:
         ask(

@@ -18,12 +18,13 @@ _LABELS = np.random.default_rng(0).permutation(np.repeat([2, 5, 7, 9], 8))
 def draw_episode(draw: Callable) -> None:
     """Episodes of a small data set: classes differ, rows belong to them, nothing overlaps, everything is reached."""
     labels, random = _LABELS, np.random.default_rng(1)
-    drawn, seen = set(), set()
+    drawn, seen, together = set(), set(), set()
     for _ in range(60):
         classes, support, queries = _episode(draw(labels.copy(), 3, 2, 4, random))
         _belong(labels, classes, support, queries)
         drawn |= set(classes.tolist())
         seen |= set(support.ravel().tolist())
+        together |= {tuple(sorted(row)) for row in support.tolist()}
     first, again = same_every_time(lambda: _episode(draw(labels.copy(), 3, 2, 4, np.random.default_rng(5))))
     if not all(np.array_equal(a, b) for a, b in zip(first, again, strict=True)) or not leaves_global_generator(
         lambda: draw(labels.copy(), 3, 2, 4, np.random.default_rng(5))
@@ -43,7 +44,33 @@ def draw_episode(draw: Callable) -> None:
         raise Hint(
             f"Over 60 episodes, {len(labels) - len(seen)} samples were never drawn: shuffle the members of a class."
         )
-    if not refuses(lambda: draw(labels.copy(), 3, 5, 4, random)):
+    if len(together) < 50:  # of 112 pairs; 90 are expected, and 32 where they stand side by side
+        raise Hint(
+            "The samples of a support always stand side by side in the labels: shuffle the members, rather than draw where "
+            "to begin."
+        )
+    pairs = {frozenset(_episode(draw(labels.copy(), 2, 1, 1, random), 2, 1, 1)[0].tolist()) for _ in range(80)}
+    if len(pairs) < 6:
+        raise Hint(
+            f"Of 6 pairs of classes {len(pairs)} were drawn in 80 episodes: any classes may meet, so shuffle them."
+        )
+    _too_few(draw, labels)
+    _one_small_class(draw)
+
+
+def _too_few(draw: Callable, labels: np.ndarray) -> None:
+    """Nine of eight samples are refused, eight are not."""
+    random = np.random.default_rng(4)
+    try:
+        draw(labels.copy(), 3, 5, 4, random)
+    except Exception as raised:  # the mechanism's own; the error of the reader is its cause, and there is none for None
+        kind = type(raised.__cause__).__name__
+        if not isinstance(raised.__cause__, ValueError):
+            raise Hint(
+                f"8 samples are too few for 5 + 4, and a ValueError was to say so: yours "
+                f"{'returns nothing' if raised.__cause__ is None else f'raises {kind}'}."
+            ) from None
+    else:
         raise Hint(
             "Classes have 8 samples; 5 + 4 cannot be drawn. Say so with a ValueError, rather than use a sample twice."
         )
@@ -53,7 +80,6 @@ def draw_episode(draw: Callable) -> None:
             "Your function refuses 3 + 5 of a class that has 8 samples, and these are enough: mind the last one."
         )
     _belong(labels, *_episode(kept[0], 4, 3, 5))
-    _one_small_class(draw)
 
 
 def _one_small_class(draw: Callable) -> None:

@@ -105,11 +105,16 @@ def _where_it_went(found: Mapping[str, torch.Tensor], weights: Weights, x: torch
     """Raise the hint for weights to which a common mistake leads."""
     if _same(found, weights):
         raise Hint("The weights come out as they went in: keep the new ones at the end of each step.")
+    still = [name for name, w in weights.items() if torch.equal(_plain(found[name]), w)]
+    if still:
+        raise Hint(f"{still[0]!r} comes out as it went in: every name in the dictionary takes its step.")
+    if any(_same(found, _after(_loss, weights, x, y, 1.0, steps)) for steps in (1, 3)):
+        raise Hint("That is a rate of 1: multiply the slope by `rate`.")
     if _loss({name: _plain(w) for name, w in found.items()}, x, y) > _loss(weights, x, y):
         raise Hint("The loss rises: go downhill, against the slope.")
     for steps, number in ((1, "one"), (2, "two"), (4, "four")):
         if _same(found, _after(_loss, weights, x, y, 0.1, steps)):
-            raise Hint(f"Mind the number of steps: after three the weights are still those after {number}.")
+            raise Hint(f"Mind the number of steps: after three the weights are those that belong after {number}.")
     if any(
         _same(found, _one_name_after_the_other(names, weights, x, y)) for names in (list(weights), list(weights)[::-1])
     ):
@@ -175,7 +180,8 @@ def _which_way(found: Mapping[str, torch.Tensor], weights: Weights, adapted: lis
         raise Hint("The start comes back unmoved: return the new weights.")
     if _same(found, moved(-0.2, adapted)):
         raise Hint("That leads away from the tasks' weights: the start has to move towards them.")
-    if _same(found, moved(0.6, adapted)):
+    summed = {name: 0.8 * w + 0.2 * sum(a[name] for a in adapted) for name, w in weights.items()}
+    if _same(found, moved(0.6, adapted)) or _same(found, summed):
         raise Hint("That is as many times too far as there are tasks: take the mean over the tasks.")
     if _same(found, moved(1, adapted)):
         raise Hint("That goes all the way: move only a share of it, or the start forgets all earlier tasks.")

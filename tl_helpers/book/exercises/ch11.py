@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def unseen_means_unseen(split_families: Callable) -> None:
 def _sides(found: object) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(found, (tuple, list)) or len(found) != 2:
         raise Hint("Return two lists or arrays: the positions of the seen, and those of the unseen.")
-    seen, unseen = (np.asarray(part if hasattr(part, "__len__") else list(part)).ravel() for part in found)
+    seen, unseen = (np.asarray(_listed(part)).ravel() for part in found)
     for part in (seen, unseen):
         if len(part) and not np.issubdtype(part.dtype, np.integer):
             kind = "a mask" if part.dtype == bool else "names" if part.dtype.kind in "UO" else f"of type {part.dtype}"
@@ -59,6 +59,11 @@ def _sides(found: object) -> tuple[np.ndarray, np.ndarray]:
                 f"Positions were asked for, whole numbers from 0; yours are {kind} (np.flatnonzero finds positions)."
             )
     return seen.astype(int), unseen.astype(int)
+
+
+def _listed(part: object) -> object:
+    """Positions in a set or from a generator as a list."""
+    return list(part) if isinstance(part, (set, frozenset, Iterator)) else part
 
 
 def _unseen(sides: tuple[np.ndarray, np.ndarray], families: np.ndarray, count: int) -> tuple[str, ...]:

@@ -48,7 +48,12 @@ def kept_above_chance(kept: Callable) -> None:
     gained = ask(60.0, 67.0, 4)
     if not _near(gained, 120):
         raise Hint("A source can also gain: more than 100 is a finding, do not cut it off.")
-    for before, after, classes in ((55.0, 32.5, 10), (90.0, 60.0, 2), (50.0, 42.0, 3), (81.0, 41.0, 100)):
+    below = ask(60.0, 20.0, 4)
+    if below > 1e-3:
+        raise Hint(
+            f"An accuracy below chance is nothing above it: from 60 to 20 % among 4 classes, yours is {below:g}."
+        )
+    for before, after, classes in ((55.0, 32.0, 10), (90.0, 60.0, 2), (47.0, 40.0, 3), (81.0, 41.0, 100)):
         chance = 100 / classes
         wanted = 100 * (after - chance) / (before - chance)
         found = ask(before, after, classes)

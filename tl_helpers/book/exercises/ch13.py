@@ -36,6 +36,11 @@ def reservoir_sampling(reservoir: Callable) -> None:
         )
     error = np.sqrt(size / long * (1 - size / long) / seeds)
     share = counts / seeds
+    if abs(next_one - 1 / (size + 1)) < 0.08 and share[-1] < 0.15:
+        raise Hint(
+            "New items get in too rarely: with probability 1 / n, which is right for a buffer of one. For `size` places it "
+            "is size / n, as each of them is to be filled."
+        )
     if abs(next_one - share[-1]) < 0.08:  # where it should fall from 75 to 25 %
         raise Hint(
             f"The last of {long} items gets in as often as the first that meets a full buffer, in about {share[-1]:.0%} of "
