@@ -47,6 +47,14 @@ def verdict_of(with_source, without):
     return np.array(["hurts", "within noise", "helps"])[1 + int(low > 0) - int(high < 0)]
 
 
+# %% transfer-verdict | np.where
+def verdict_of(with_source, without):
+    from scipy.stats import ttest_1samp
+
+    low, high = ttest_1samp(np.asarray(with_source) - np.asarray(without), 0).confidence_interval(0.95)
+    return np.where(low > 0, "helps", np.where(high < 0, "hurts", "within noise"))
+
+
 # %% other-proportions | in logarithms, with a softmax
 def answers_for(p, source, target):
     from scipy.special import softmax

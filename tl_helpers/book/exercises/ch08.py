@@ -52,10 +52,14 @@ _CASES = (
 def transfer_verdict(verdict_of: Callable) -> None:
     """A paired t-interval over seeds, whatever the scale: a hint for each quantile and error that is often mistaken."""
 
+    def say(one: np.ndarray, other: np.ndarray) -> object:
+        found = verdict_of(one.copy(), other.copy())
+        return found.item() if isinstance(found, np.ndarray) and found.size == 1 else found  # as of np.where
+
     def ask(one: np.ndarray, other: np.ndarray, hint: str) -> None:
         _, low, high = interval(one - other)
         wanted = "helps" if low > 0 else "hurts" if high < 0 else "within noise"
-        found = verdict_of(one.copy(), other.copy())
+        found = say(one, other)
         if not isinstance(found, str) or found not in VERDICTS:
             raise Hint(f"Return one of {', '.join(map(repr, VERDICTS))}; yours is {found!r}.")
         if found != wanted:
@@ -67,7 +71,7 @@ def transfer_verdict(verdict_of: Callable) -> None:
 
     base = np.full(5, 60.0)
     gain = np.array([3.0, 3.4, 2.8, 3.1, 2.9])
-    given = [verdict_of(base + d, base.copy()) for d in (gain, -gain)]
+    given = [str(say(base + d, base)) for d in (gain, -gain)]
     if given == ["hurts", "helps"]:
         raise Hint("That is the other way round: the gain is with the source minus without it.")
     if given == ["helps", "helps"]:
