@@ -26,4 +26,5 @@ def test_rows_of_one_kind_keep_their_order():
     kind = np.array(["mono", "poly", "mono", "poly"])
     rows = {"train": np.array([3, 2, 0]), "test": np.array([1])}
     kept = crystals(rows, kind, "mono")
-    assert kept["train"].tolist() == [2, 0] and not len(kept["test"])
+    assert kept["train"].tolist() == [2, 0]
+    assert not len(kept["test"])

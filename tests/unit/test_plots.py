@@ -288,7 +288,8 @@ def test_embedding_map_draws_each_sample_once_along_the_direction_that_varies_mo
     x = np.stack([common, common, common, rng.normal(size=40)], axis=1) + 0.01 * rng.normal(size=(40, 4))
     labels = (common > 0).astype(int)
     axes = plots.embedding_map({"one": x, "two": 5 * x + 3}, labels, ("below", "above"))
-    assert len(axes) == 2 and all(map(_complete, axes))
+    assert len(axes) == 2
+    assert all(map(_complete, axes))
     drawn = [np.concatenate([line.get_xydata() for line in ax.lines]) for ax in axes]
     assert drawn[0].shape == (40, 2)
     assert np.allclose(*drawn)  # scaling each feature takes scale and shift out
