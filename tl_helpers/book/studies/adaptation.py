@@ -42,7 +42,8 @@ DIGITS, CELLS, EMOJI = 28, 128, 96
 """Pixels of the images of each kind."""
 
 AFTER = {CELLS: "stage5", EMOJI: None}
-"""The stage whose frozen features an adapter learns on. For solar cells stage 5: a tenth as long as the last one, and chapter 3 could not tell the two apart."""
+"""The stage whose frozen features an adapter learns on. Stage 5 is a tenth as long as the last one; chapter 3 could not tell the
+two apart on solar cells."""
 
 FROZEN = {DIGITS: 0, CELLS: 7, EMOJI: 10}
 """Stages below the freeze line: all but the adapter."""
