@@ -487,7 +487,7 @@ def draw(found: pd.DataFrame) -> Axes:
     ax = plt.subplots(figsize=(plots.WIDTH, 1.9 + 0.27 * len(faults)), layout="constrained")[1]
     plots.heat_map(shown, texts, cmap="Blues", limits=(0, 1.3), fontsize=13, ax=ax)
     ax.xaxis.tick_top()
-    ax.set_xticks(range(len(checks)), checks, rotation=55, ha="left", fontsize=9)
+    ax.set_xticks(range(len(checks)), checks, rotation=55, rotation_mode="anchor", ha="left", fontsize=9)
     ax.tick_params(axis="y", labelsize=9)
     ax.set_xlabel("× alarm in every draw   / in some   · in none", fontsize=9)
     return ax
