@@ -19,11 +19,17 @@ def freeze_depths(depth, target, step, epochs):
 
 
 # %% frozen-stages | a generator of whole numbers from a tensor
+import torch
+
+
 def freeze_depths(depth, target, step, epochs):
     yield from (depth - step * torch.arange(epochs)).clamp(min=target)
 
 
 # %% linear-cka | from the similarities of the samples, in float32
+import torch
+
+
 def cka_of(x, y):
     x, y = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
     x, y = x - x.mean(dim=0, keepdim=True), y - y.mean(dim=0, keepdim=True)
