@@ -100,6 +100,10 @@ def check_of(name: str) -> Check:
     values = rows[metrics].to_numpy(float).reshape(len(rows), len(metrics), seeds).swapaxes(1, 2)
     cheap_cells = [np.flatnonzero(np.cumsum(each) < SLOWEST)[:MOST_SEEDS] for each in rows["seconds"].to_numpy()]
     usable = [number for number, cheap in enumerate(cheap_cells) if len(cheap)]
+    if not usable:  # recorded on a slow or busy machine: its quickest cell must do
+        quickest = rows["seconds"].stack().idxmin()
+        usable = [rows.index.get_loc(quickest[:-1])]
+        cheap_cells[usable[0]] = np.array([rows["seconds"].columns.get_loc(quickest[-1])])
     steady = [number for number in usable if not wild.loc[rows.index[number]]]
     best = Check(frame, np.empty(0), least, -1)
     for number in steady or usable:
@@ -123,7 +127,9 @@ def test_every_study_is_recorded_and_fits_its_grid(name):
     study, frame = STUDIES[name], results.load(name)
     found = results.recorded(study)
     assert 0 < len(found) == len(frame) == results.facts(name)["cells_done"] <= len(study.cells())
-    scores = frame[[column for column in frame.columns if "accuracy" in column]]
+    numbers = [column for column in frame.select_dtypes("number") if column not in study.grid]
+    named = [column for column in numbers if "accuracy" in column]
+    scores = frame[named or [column for column in numbers if not column.endswith("seconds")]]
     assert scores.notna().any(axis=1).all()  # a cell may lack a metric (some parts never read the test split), not all
     assert scores.stack().dropna().between(0, 100).all()
 
