@@ -64,7 +64,8 @@ def test_killed_writers_leave_whole_records(tmp_path):
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
             writer.wait()
-    book, lines = Ledger(path), path.read_bytes().splitlines()
+    # A writer that saw the other's record half on the disk began with a line end of its own: an empty line, no loss.
+    book, lines = Ledger(path), [line for line in path.read_bytes().splitlines() if line]
     written = [json.loads(line) for line in lines if line.endswith(b"}")]
     assert len(lines) - len(written) <= 2  # each may have been killed within its last line
     for who in "ab":
