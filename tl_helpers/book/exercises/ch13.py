@@ -58,7 +58,14 @@ def reservoir_sampling(reservoir: Callable) -> None:
             f"All items should have the same chance, {size} of {long}: item {worst} was kept in {share[worst]:.0%} of runs. "
             "Both matter: how likely a new item gets in, and that each one in the buffer is as likely to make room."
         )
-    if (most := _most_held(reservoir, size)) > 3 * size + 3:
+    try:
+        most = _most_held(reservoir, size)
+    except (TypeError, ValueError) as error:
+        raise Hint(
+            "Items may be anything, not only numbers, and a stream may be endless: take one item after the other, and keep "
+            f"it as it comes. With other items yours fails: {error}"
+        ) from None
+    if most > 3 * size + 3:
         raise Hint(
             f"While 200 items came by, your function held {most} of them, and there is room for {size}: the stream may be "
             "endless. Decide about each item as it comes, and forget it or another one."
@@ -82,11 +89,11 @@ def _which_are_kept(share: np.ndarray, size: int) -> None:
 
 
 def _most_held(reservoir: Callable, size: int) -> int:
-    """How many items of a long stream exist at once, while it is read."""
+    """How many items of a long stream exist at once, while it is read. They are no numbers: a copy as one would hide."""
     alive, most = [0], 0
 
-    class Item(int):
-        def __init__(self, *_: object) -> None:
+    class Item:
+        def __init__(self) -> None:
             alive[0] += 1
 
         def __del__(self) -> None:
@@ -94,8 +101,8 @@ def _most_held(reservoir: Callable, size: int) -> int:
 
     def stream() -> Iterator[Item]:
         nonlocal most
-        for number in range(200):
-            yield Item(number)
+        for _ in range(200):
+            yield Item()
             most = max(most, alive[0])
 
     kept = reservoir(stream(), size, 5)
