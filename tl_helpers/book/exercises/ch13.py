@@ -58,14 +58,7 @@ def reservoir_sampling(reservoir: Callable) -> None:
             f"All items should have the same chance, {size} of {long}: item {worst} was kept in {share[worst]:.0%} of runs. "
             "Both matter: how likely a new item gets in, and that each one in the buffer is as likely to make room."
         )
-    try:
-        most = _most_held(reservoir, size)
-    except (TypeError, ValueError) as error:
-        raise Hint(
-            "Items may be anything, not only numbers, and a stream may be endless: take one item after the other, and keep "
-            f"it as it comes. With other items yours fails: {error}"
-        ) from None
-    if most > 3 * size + 3:
+    if (most := _most_held(reservoir, size)) > 3 * size + 3:
         raise Hint(
             f"While 200 items came by, your function held {most} of them, and there is room for {size}: the stream may be "
             "endless. Decide about each item as it comes, and forget it or another one."
@@ -155,7 +148,7 @@ def _in_conflict(found: np.ndarray, g: np.ndarray, r: np.ndarray, part: np.ndarr
     if is_(g):
         raise Hint("Where g and r are in conflict, g comes back as it was: take away what points against r.")
     if is_(r, r - (g @ r) / (g @ g) * g):
-        raise Hint("The buffer only vetoes: start from g, and take away what points against r.")
+        raise Hint("The new samples lead: start from g, and take away what points against r.")
     if is_(g + part):
         raise Hint("Now it points against r twice as much as before: look at the sign.")
     if is_(g - 2 * part, -g):
@@ -164,7 +157,7 @@ def _in_conflict(found: np.ndarray, g: np.ndarray, r: np.ndarray, part: np.ndarr
         )
     if is_((g + r) / 2, g + r, (g + r) / np.sqrt(2)):
         raise Hint(
-            "A mean or sum of both gradients is replay; here r adds nothing of its own, it only vetoes a part of g."
+            "A mean or sum of both gradients is replay; here r adds only as much as takes the conflict out of g."
         )
     if is_(np.where(g * r < 0, 0, g), np.where(g * r < 0, 0, g + r), np.where(g * r < 0, 0, (g + r) / 2)):
         raise Hint("You compare number by number: two gradients agree or not as a whole, by g·r.")

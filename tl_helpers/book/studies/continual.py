@@ -14,7 +14,6 @@ from tl_helpers.continual import (
     L2SP,
     SCENARIOS,
     SI,
-    DERPlusPlus,
     GDumb,
     Joint,
     LabelsTrick,
@@ -70,17 +69,14 @@ WEIGHTED: dict[str, tuple[float, Callable[[float], Strategy]]] = {
 }
 """Strategies with a strength: the strength that a factor of 1 stands for, and how it is made."""
 
-REHEARSED: dict[str, tuple[float, Callable[[float], Strategy]]] = {
-    "DER++": (0.5, lambda strength: DERPlusPlus(SIZE, strength=strength)),
-    "replay, weighted": (1.0, lambda strength: DERPlusPlus(SIZE, strength=0.0, again=strength)),
-}
-"""DER++ and its rival with as many trials: replay whose weight is chosen, and no logits."""
-
 PENALTIES = ("L2-SP", "EWC", "online EWC", "SI", "LwF")
 TRICKS = ("naive + trick", "EWC + trick", "SI + trick", "LwF + trick")
 """The labels trick is for the class-incremental scenario; in the others it changes nothing."""
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
+TABLE_FACTORS = FACTORS[:5]
+"""Those that the strength in the table was chosen among. The larger ones came later: see how far the choice would move."""
+
 CHOICE_SEED = 100
 """Of the splits and weights that strengths were chosen with; none of the reported ones."""
 
@@ -113,7 +109,7 @@ def strength_cell(scenario: str, strategy: str, factor: float, seed: int) -> dic
     ----------
     scenario : {"task", "domain", "class"}
     strategy : str
-        One of `WEIGHTED` or `REHEARSED`.
+        One of `WEIGHTED`.
     factor : float
         Of the strength.
     seed : int
@@ -123,40 +119,40 @@ def strength_cell(scenario: str, strategy: str, factor: float, seed: int) -> dic
     dict of str to float
         ``validation_accuracy`` (average after the last experience) and ``forgetting``, on validation images.
     """
-    usual, make = (WEIGHTED | REHEARSED)[strategy]
+    usual, make = WEIGHTED[strategy]
     outcome = learned(scenario, make(usual * factor), seed, split="validation", fresh=True)
     return {"validation_accuracy": round(outcome.average_accuracy, 3), "forgetting": round(outcome.forgetting, 3)}
 
 
 @functools.lru_cache(maxsize=64)
-def best_factor(study: str, strategy: str, **stream: str) -> float:
-    """The factor with the best validation accuracy in a recorded study of strengths; of equals the middle one.
-
-    Where an even number of factors are equal, the larger of the two in the middle.
+def best_factor(study: str, strategy: str, among: tuple[float, ...] | None = None, **stream: str) -> float:
+    """The factor with the best validation accuracy in a recorded study of strengths; the smallest of equals.
 
     Parameters
     ----------
     study, strategy : str
+    among : tuple of float, optional
+        Only these; all by default.
     stream : str
         The column that says which stream, and its value, such as ``scenario="class"``.
     """
     grid = results.load(study)
     (column, value), *_ = stream.items()
     own = grid[(grid[column] == value) & (grid["strategy"] == strategy)].sort_values("factor")
-    equals = own.loc[own["validation_accuracy"] == own["validation_accuracy"].max(), "factor"]
-    return float(equals.iloc[len(equals) // 2])
+    own = own if among is None else own[own["factor"].isin(among)]
+    return float(own.loc[own["validation_accuracy"].idxmax(), "factor"])
 
 
 def chosen_factor(scenario: str, strategy: str) -> float:
     """See `best_factor`: of a strategy in a scenario of Split MNIST."""
-    study = "trick_strengths" if strategy in TRICKS else "derpp_strengths" if strategy in REHEARSED else "split_strengths"
-    return best_factor(study, strategy, scenario=scenario)
+    study = "trick_strengths" if strategy in TRICKS else "split_strengths"
+    return best_factor(study, strategy, TABLE_FACTORS, scenario=scenario)
 
 
 def strategy_for(scenario: str, name: str) -> Strategy:
     """A new strategy by name, at the strength chosen for the scenario, or with the usual buffer."""
-    if name in WEIGHTED | REHEARSED:
-        usual, make = (WEIGHTED | REHEARSED)[name]
+    if name in WEIGHTED:
+        usual, make = WEIGHTED[name]
         return make(usual * chosen_factor(scenario, name))
     return BUFFERED[name](SIZE) if name in BUFFERED else PLAIN[name]()
 
@@ -203,20 +199,8 @@ STUDIES = (
     Study(
         "trick_strengths",
         "Split MNIST, class-incremental, with the labels trick: strengths, on validation images of the same seed",
-        {"scenario": ("class",), "strategy": TRICKS[1:], "factor": FACTORS[:5], "seed": (CHOICE_SEED,)},
+        {"scenario": ("class",), "strategy": TRICKS[1:], "factor": TABLE_FACTORS, "seed": (CHOICE_SEED,)},
         strength_cell,
-    ),
-    Study(
-        "derpp_strengths",
-        "Split MNIST, class-incremental: DER++ and replay with a weight, strengths on validation images of the same seed",
-        {"scenario": ("class",), "strategy": tuple(REHEARSED), "factor": FACTORS[:5], "seed": (CHOICE_SEED,)},
-        strength_cell,
-    ),
-    Study(
-        "derpp",
-        "Split MNIST, class-incremental: DER++ and replay with a weight, at the strengths chosen",
-        {"scenario": ("class",), "strategy": tuple(REHEARSED), "seed": seeds(5)},
-        scenario_cell,
     ),
     Study(
         "labels_trick",
