@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from tl_helpers import stats
-from tl_helpers.book import baseline, results
+from tl_helpers.book import baseline, replication, results
 from tl_helpers.book.replication import TUNING, seeds
 from tl_helpers.book.results import Study
 from tl_helpers.book.studies.remedies import REMEDIES, peak_cell, remedy_cell, shift_cell, text_cell, text_peak_cell
@@ -194,6 +194,8 @@ def validated_peaks() -> pd.DataFrame:
 def verdicts(peaks: Mapping[str, float], overlap: float) -> pd.DataFrame:
     """Each remedy minus plain fine-tuning, at 50 and at 300 labels, from the record; all judged together.
 
+    With fresh seeds only the arms that claims cite are recorded; the others are left out.
+
     Parameters
     ----------
     peaks : mapping of str to float
@@ -207,11 +209,11 @@ def verdicts(peaks: Mapping[str, float], overlap: float) -> pd.DataFrame:
         By labels and remedy: ``peak``, ``accuracy`` (%), the mean ``difference`` with ``low`` and ``high`` of its 95 %
         interval (points), ``p`` corrected over all rows (Holm 1979), and the ``verdict`` at 5 %.
     """
-    rows = []
+    rows, known = [], set(results.load("remedies")["arm"])
     for labels in STRATEGY_EPOCHS:
         plain = accuracies("plain", labels, peaks["plain"])
         for remedy, peak in peaks.items():
-            if remedy != "plain":
+            if remedy != "plain" and (f"{remedy}, {peak:g}" in known or not replication.base()):
                 own = accuracies(remedy, labels, peak)
                 differences = np.subtract(own, plain)
                 mean, low, high = stats.interval(differences, overlap=overlap)
@@ -341,9 +343,9 @@ STUDIES = (
     Study(
         "remedies",
         "Solar cells, 64 px, few labels: ways to fine-tune, each at a peak rate of its own",
-        {"labels": tuple(STRATEGY_EPOCHS), "arm": ARMS, "seed": seeds(8)},
+        {"labels": tuple(STRATEGY_EPOCHS), "arm": ARMS, "seed": seeds(6)},
         remedy_cell,
-        cited={},
+        cited={"arm": ("plain, 0.001", "frozen statistics, 0.0003", "frozen statistics, 0.001", "from scratch, 0.001")},
     ),
     Study(
         "remedies_shift",
