@@ -19,7 +19,7 @@ from tl_helpers import keys, runtime, store
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.data import load_meta_task
-from tl_helpers.fewshot import EpisodeSampler, meta, with_turned_classes
+from tl_helpers.fewshot import EpisodeSampler, meta
 from tl_helpers.heads import nearest_centroid, ridge_predict
 from tl_helpers.similarity import linear_cka
 from tl_helpers.stats import interval
@@ -258,58 +258,6 @@ def meta_rivals_cell(method: str, shots: int, seed: int) -> dict[str, float]:
     }
 
 
-CHANGES = {
-    "quarter turns as further classes": {"turned": True},
-    "20 ways in training": {"ways": 20},
-    "32 channels": {"channels": 2 * CHANNELS},
-    "all three": {"turned": True, "ways": 20, "channels": 2 * CHANNELS},
-}
-"""What chapter 9 does otherwise with its prototypical network, one by one and together."""
-
-
-def meta_prototypes_cell(change: str, seed: int) -> dict[str, float]:
-    """The one-shot prototypical network of `meta_rivals_cell`, with one thing done as in chapter 9.
-
-    Parameters
-    ----------
-    change : str
-        A key of `CHANGES`. With 20 ways a step is one episode of 20 classes, not four of 5: as many pictures.
-    seed : int
-
-    Returns
-    -------
-    dict of str to float
-        ``accuracy`` and ``accuracy_half_width`` in %, over 600 5-way episodes of the test scripts.
-    """
-    settings = {"turned": False, "ways": WAYS, "channels": CHANNELS} | CHANGES[change]
-    samples = load_meta_task("glyphs").splits["train"]
-    if settings["turned"]:
-        samples = with_turned_classes(samples)
-    pixels, ways = samples.inputs.float() / 255, settings["ways"]
-    sampler = EpisodeSampler(samples.labels, ways=ways, shots=1, queries=QUERIES, seed=seed)
-    tasks = TASKS * WAYS // ways
-    model = meta.small_conv(WAYS, channels=settings["channels"], seed=seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, META_STEPS)
-    for step in range(META_STEPS):
-        batch = meta.batch_of(pixels, list(sampler.take(tasks, start=step * tasks)))
-        losses = [
-            nn.functional.cross_entropy(_by_means(model, *task[:3]), task[3]) for task in zip(*batch, strict=True)
-        ]
-        optimizer.zero_grad()
-        torch.stack(losses).mean().backward()
-        optimizer.step()
-        schedule.step()
-    with torch.no_grad():
-        scores = [
-            meta.scores_of(_by_means(model, sx, sy, qx), qy)
-            for batch in glyph_batches("test", 1, 2000 + seed, count=EPISODES)
-            for sx, sy, qx, qy in zip(*batch, strict=True)
-        ]
-    mean, low, _ = interval(scores)
-    return {"accuracy": round(mean, 3), "accuracy_half_width": round(mean - low, 3)}
-
-
 def _by_means(model: meta.Learner, sx: torch.Tensor, sy: torch.Tensor, qx: torch.Tensor) -> torch.Tensor:
     """Scores (q, ways) from distances to class means; support and queries are standardised together."""
     features = model.body(torch.cat([sx, qx]))
@@ -414,68 +362,39 @@ def sinusoids(tasks: int, *, points: int = 10, queries: int = 10, seed: int | Se
     return meta.EpisodeBatch(*(torch.tensor(part, dtype=torch.float32) for part in parts))
 
 
-FAMILIES = ("any frequency", "jumps")
-"""Families of curves that are not linear in two features, as `sinusoids` are."""
-
-
-def curves_of(
-    family: str, tasks: int, *, points: int = 10, queries: int = 10, seed: int | Sequence[int] = 0
+def any_frequency(
+    tasks: int, *, points: int = 10, queries: int = 10, seed: int | Sequence[int] = 0
 ) -> meta.EpisodeBatch:
-    """Curves on [-5, 5] that no two features are enough for, in the shapes of `sinusoids`.
+    """Sine curves that no few features span: y = A sin(w x - phase), with w uniform in [0.5, 2], the rest as `sinusoids`.
 
-    With A uniform in [0.1, 5]: ``any frequency`` is y = A sin(w x - phase), w uniform in [0.5, 2] and the phase in
-    [0, pi]; ``jumps`` is -A up to a place that is uniform in [-4, 4], and A from there on.
+    Tasks, points, queries and seed, and the shapes of what is returned, are those of `sinusoids`.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"Unknown family {family!r}: use {' or '.join(FAMILIES)}.")
+    if min(tasks, points, queries) < 1:
+        raise ValueError(f"tasks={tasks}, points={points}, queries={queries}: one or more of each.")
     random = np.random.default_rng(seed)
-    size, phase, frequency, place = (
-        random.uniform(*span, (tasks, 1, 1)) for span in ((0.1, 5), (0, np.pi), (0.5, 2), (-4, 4))
-    )
+    size, phase, frequency = (random.uniform(*span, (tasks, 1, 1)) for span in ((0.1, 5), (0, np.pi), (0.5, 2)))
     parts = []
     for count in (points, queries):
         x = random.uniform(-5, 5, (tasks, count, 1))
-        parts += [x, size * (np.sin(frequency * x - phase) if family == FAMILIES[0] else np.sign(x - place))]
+        parts += [x, size * np.sin(frequency * x - phase)]
     return meta.EpisodeBatch(*(torch.tensor(part, dtype=torch.float32) for part in parts))
 
 
-def meta_families_cell(family: str, method: str, seed: int) -> dict[str, float]:
-    """One cell: learn a start on another family of curves, ten points each, and adapt it to 200 new ones.
+def any_frequency_errors(method: str, curves: meta.EpisodeBatch, seed: int) -> np.ndarray:
+    """Squared error of each curve, (T,), after ten steps from a start that was learned on curves of any frequency.
 
-    Parameters
-    ----------
-    family : str
-        One of `FAMILIES`.
-    method : str
-        A key of `SINES`; its recipe is that of the sinusoids.
-    seed : int
-
-    Returns
-    -------
-    dict of str to float
-        ``error``: mean squared error after ten inner steps, at the rate that is best on validation curves;
-        ``error_of_zero``, that of answering 0 always; ``accuracy``: the share of the latter that is gone, in %.
+    `method` is a key of `SINES`, with the recipe of the sinusoids; the inner rate is the best of `SINE_RATES` on
+    validation curves of this family.
     """
     model = meta.mlp(seed=seed)
-    run = meta.meta_train(
-        model, lambda step: curves_of(family, SINE_TASKS, seed=[seed, step]), SINES[method], seed=seed
-    )
-
-    def error_at(rate: float, curves: meta.EpisodeBatch) -> float:
+    run = meta.meta_train(model, lambda step: any_frequency(SINE_TASKS, seed=[seed, step]), SINES[method], seed=seed)
+    held_out, found = any_frequency(100, queries=50, seed=[1000 + seed, 10]), {}
+    for rate in SINE_RATES:
         try:
-            return float(sine_errors(model, run.weights, method, curves, rate)[-1].mean())
+            found[rate] = sine_errors(model, run.weights, method, held_out, rate)[-1].mean()
         except ValueError:  # diverged
-            return math.inf
-
-    held_out = curves_of(family, 100, queries=50, seed=[1000 + seed, 10])
-    test = curves_of(family, 200, queries=100, seed=[2000 + seed, 10])
-    error = error_at(min(SINE_RATES, key=lambda rate: error_at(rate, held_out)), test)
-    nothing = float((test.query_y**2).mean())
-    return {
-        "error": round(error, 4),
-        "error_of_zero": round(nothing, 4),
-        "accuracy": round(100 * (1 - error / nothing), 3),
-    }
+            found[rate] = math.inf
+    return sine_errors(model, run.weights, method, curves, min(found, key=found.get))[-1]
 
 
 def train_sines(method: str, points: int, seed: int, *, fresh: bool = False) -> tuple[meta.Learner, meta.MetaRun]:
@@ -594,20 +513,6 @@ STUDIES = (
         "The same network on glyphs without an inner loop: a prototypical network, and a plain classifier's features",
         {"method": RIVALS, "shots": SHOTS, "seed": SEEDS},
         meta_rivals_cell,
-        cited={},
-    ),
-    Study(
-        "meta_prototypes",
-        "A one-shot prototypical network on glyphs, with what chapter 9 does otherwise",
-        {"change": tuple(CHANGES), "seed": SEEDS},
-        meta_prototypes_cell,
-        cited={},
-    ),
-    Study(
-        "meta_families",
-        "Curves that are not linear in two features, from 10 points: steps from a learned start against a closed form",
-        {"family": FAMILIES, "method": ("MAML", RIDGE), "seed": SEEDS},
-        meta_families_cell,
         cited={},
     ),
     Study(
