@@ -5,7 +5,6 @@ from __future__ import annotations
 from tl_helpers.book.results import Study
 from tl_helpers.book.studies import (
     adaptation,
-    adaptation_limits,
     continual,
     domain_streams,
     few_shot,
@@ -21,7 +20,6 @@ STUDIES: dict[str, Study] = {
     for study in (
         *fine_tuning.STUDIES,
         *adaptation.STUDIES,
-        *adaptation_limits.STUDIES,
         *transfer.STUDIES,
         *few_shot.STUDIES,
         *meta_learning.STUDIES,
