@@ -65,7 +65,7 @@ def reservoir(stream, size, seed):
     return kept
 
 
-# %% reservoir-sampling | the whole stream as numbers | not 'Item'
+# %% reservoir-sampling | the whole stream as numbers | may be anything
 def reservoir(stream, size, seed):
     random = np.random.default_rng(seed)
     items = np.fromiter(stream, int)

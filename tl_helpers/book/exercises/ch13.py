@@ -83,7 +83,7 @@ def _which_are_kept(share: np.ndarray, size: int) -> None:
 
 def _most_held(reservoir: Callable, size: int) -> int:
     """How many items of a long stream exist at once, while it is read. They are no numbers: a copy as one would hide."""
-    alive, most = [0], 0
+    alive, most, copied = [0], 0, []
 
     class Item:
         def __init__(self) -> None:
@@ -91,6 +91,10 @@ def _most_held(reservoir: Callable, size: int) -> int:
 
         def __del__(self) -> None:
             alive[0] -= 1
+
+        def __int__(self) -> int:
+            copied.append(1)
+            return 0
 
     def stream() -> Iterator[Item]:
         nonlocal most
@@ -100,6 +104,8 @@ def _most_held(reservoir: Callable, size: int) -> int:
 
     kept = reservoir(stream(), size, 5)
     list(kept)  # of a generator
+    if copied:
+        raise Hint("Items may be anything, not only numbers: take one after the other, and keep each as it comes.")
     return max(most, alive[0])
 
 
