@@ -414,7 +414,8 @@ def scenarios() -> str:
 
 
 FAMILIES = (
-    ("replay:", "keeps some old samples", ("replay", "DER++", "A-GEM", "GDumb")),
+    ("replay:", "keeps some old samples ...", ("replay", "DER++", "iCaRL", "A-GEM", "GDumb")),
+    ("", "... or makes some up", ("generative replay",)),
     ("regularisation:", "holds on to weights ...", ("EWC", "online EWC", "SI", "L2-SP")),
     ("", "... or to answers", ("LwF",)),
     ("architecture:", "new parts for new tasks", ("progressive",)),
@@ -434,7 +435,7 @@ def families() -> str:
         text = f"{family}\n{what}" if family else what
         per = 1 if len(names) == 2 and family == "templates:" else 2
         lines = [", ".join(names[at : at + per]) + "," * (at + per < len(names)) for at in range(0, len(names), per)]
-        height = 46 if family else 30
+        height = max(46 if family else 30, 14 + 16 * len(lines))
         look = IDLE if family in ("bounds:",) else NOTE
         parts.append(box(8, y, 222, text, look, height))
         parts.append(line((230, y + height / 2), (242, y + height / 2)))

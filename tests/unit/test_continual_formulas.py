@@ -24,6 +24,8 @@ from tl_helpers.continual import (
     Buffer,
     DERPlusPlus,
     Experience,
+    GenerativeReplay,
+    ICaRL,
     LwF,
     OnlineEWC,
     Replay,
@@ -33,7 +35,10 @@ from tl_helpers.continual import (
     fisher_diagonal,
     masked_cross_entropy,
     quadratic_penalty,
+    together,
 )
+from tl_helpers.continual.strategies.generative import Autoencoder
+from tl_helpers.continual.strategies.icarl import herd
 from tl_helpers.data import Samples
 from tl_helpers.models import Classifier
 from tl_helpers.models.backbone import Backbone, Preprocessing
@@ -671,6 +676,140 @@ def test_derpp_that_cannot_be():
         DERPlusPlus(again=-1.0)
     with pytest.raises(ValueError, match="strength"):
         DERPlusPlus(strength=-1.0)
+
+
+# ---- iCaRL -----------------------------------------------------------------------------------------------------------
+
+
+@given(arrays(np.float64, (9, 3), elements=st.floats(-2, 2)), st.integers(1, 12))
+@settings(deadline=None, max_examples=40)
+def test_herding_takes_the_one_that_brings_the_mean_nearest(x, count):
+    chosen = herd(torch.from_numpy(x), count).tolist()
+    assert len(chosen) == len(set(chosen)) == min(count, 9)
+    for number, one in enumerate(chosen):
+        rest = [other for other in range(9) if other not in chosen[:number]]
+        apart = {other: np.linalg.norm(x.mean(axis=0) - x[[*chosen[:number], other]].mean(axis=0)) for other in rest}
+        assert apart[one] <= min(apart.values()) + 1e-7
+
+
+def slow_bce(score, wanted):
+    p = 1 / (1 + math.exp(-score))
+    return -wanted * math.log(p) - (1 - wanted) * math.log(1 - p)
+
+
+@pytest.mark.parametrize("now", [0, 1, 2])
+def test_icarl_loss_sample_by_sample_and_answers_exemplar_by_exemplar(now):
+    stream = stream_of("class")
+    model, strategy = tiny(6), ICaRL(9)
+    strategy.before_stream(stream, tiny, 0)
+    for strategy.now in range(now):
+        shaken(model, seed=strategy.now)
+        strategy.after_experience(model)
+    strategy.now = now
+    train = strategy.samples()
+    room = 9 // (2 * now) if now else 0
+    assert len(train) == 12 + min(6, room) * 2 * now  # as many of each class as there is room for
+    before = model(images(train)).tolist()
+    strategy.before_training(model, train)
+    shaken(model, seed=7, by=0.5)
+    x, total = images(train), 0.0
+    after = model(x).tolist()
+    for i, label in enumerate(train.labels.tolist()):
+        for c in range(2 * now + 2):
+            wanted = 1 / (1 + math.exp(-before[i][c])) if c < 2 * now else float(c == label)
+            total += slow_bce(after[i][c], wanted)
+    step = step_of(model, x, train.labels)
+    assert strategy.task_loss(step).item() == pytest.approx(total / len(train), rel=1e-6)
+
+    strategy.after_experience(model)
+    kept = together(list(strategy._exemplars.values()), "kept")
+    assert kept.labels.unique().tolist() == list(range(2 * now + 2))
+    assert len(kept) <= 9
+    assert strategy.memory() == kept.inputs.nbytes + kept.labels.nbytes
+    found = strategy.logits(model, stream[0].test, 0)
+    for i, image in enumerate(images(stream[0].test)):
+        for c in range(6):
+            if c >= 2 * now + 2:
+                assert found[i, c] == pytest.approx(-1e9)
+                continue
+            own = [vector for vector, label in zip(unit(model, kept), kept.labels, strict=True) if label == c]
+            mean = sum(own) / len(own)
+            query = model.backbone(image[None])[0]
+            apart = query / query.norm() - mean / mean.norm()
+            assert found[i, c] == pytest.approx(-float(apart @ apart), abs=1e-5)
+
+
+def unit(model, samples):
+    x = model.backbone(images(samples)).detach()
+    return x / x.norm(dim=1, keepdim=True)
+
+
+def test_icarl_refuses_what_it_cannot_learn():
+    with pytest.raises(ValueError, match="one exemplar"):
+        ICaRL(0)
+    for scenario in ("task", "domain"):
+        with pytest.raises(ValueError, match="class scenario"):
+            ICaRL().before_stream(stream_of(scenario), tiny, 0)
+
+
+# ---- generative replay -----------------------------------------------------------------------------------------------
+
+
+def test_the_autoencoders_loss_pixel_by_pixel():
+    random = torch.Generator().manual_seed(0)
+    maker = Autoencoder((1, 4, 4), hidden=5, code=2).double()
+    x = torch.rand(3, 1, 4, 4, generator=random, dtype=torch.float64)
+    noise = torch.randn(3, 2, generator=random, dtype=torch.float64)
+    found = 0.0
+    for image, eps in zip(x, noise, strict=True):
+        code = maker.encoder(image[None])[0].tolist()
+        mean, deviation = code[:2], [math.exp(value / 2) for value in code[2:]]
+        z = [m + d * e for m, d, e in zip(mean, deviation, eps.tolist(), strict=True)]
+        said = maker.decoder(torch.tensor([z], dtype=torch.float64))[0].tolist()
+        found += sum(slow_bce(score, pixel) for score, pixel in zip(said, image.flatten().tolist(), strict=True))
+        for m, d in zip(mean, deviation, strict=True):
+            posterior, prior = torch.distributions.Normal(m, d), torch.distributions.Normal(0.0, 1.0)
+            found += torch.distributions.kl_divergence(posterior, prior).item()
+    assert maker.loss(x, noise).item() == pytest.approx(found / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("scenario", ["class", "domain"])
+def test_made_up_images_are_rehearsed_as_replay_would(scenario):
+    stream = stream_of(scenario)
+    classes = len(stream.classes)
+    model, strategy = tiny(classes), GenerativeReplay(epochs=3)
+    strategy.before_stream(stream, tiny, 0)
+    strategy.now = 0
+    before = torch.random.get_rng_state()
+    strategy.after_experience(model)
+    assert torch.equal(before, torch.random.get_rng_state())
+    made = strategy.second
+    assert len(made) == 12
+    assert len(made.inputs.unique(dim=0)) > 1
+    may = torch.tensor(answers(scenario, 0, 0))
+    assert made.labels.tolist() == may[model(images(made))[:, may].argmax(dim=1)].tolist()
+    strategy.now = 1
+    strategy.before_training(model, stream[1].train)
+    shaken(model, seed=3)
+    positions = torch.tensor([2, 7, 7, 0])
+    x, labels = images(made)[positions], made.labels[positions]
+    want = slow_cross_entropy(model(x), labels, masks(scenario, 1, [0] * 4, classes))
+    step = step_of(model, images(stream[1].train), stream[1].train.labels, x, positions)
+    assert strategy.extra_loss(step).item() == pytest.approx(want, abs=1e-6)
+    first = strategy.memory()
+    strategy.after_experience(model)
+    assert len(strategy.second) == 24
+    assert strategy.memory() == first  # one autoencoder, however long the stream
+    strategy.now, last = 2, strategy.second
+    strategy.after_experience(model)
+    assert strategy.second is last  # nothing comes that it could be rehearsed with
+
+
+def test_generative_replay_refuses_what_it_cannot_learn():
+    with pytest.raises(ValueError, match="one or more"):
+        GenerativeReplay(0)
+    with pytest.raises(ValueError, match="which task"):
+        GenerativeReplay().before_stream(stream_of("task"), tiny, 0)
 
 
 # ---- buffers ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from tl_helpers.continual.strategies.agem import AGEM, correction
 from tl_helpers.continual.strategies.derpp import DERPlusPlus
 from tl_helpers.continual.strategies.ewc import EWC, quadratic_penalty
 from tl_helpers.continual.strategies.gdumb import GDumb
+from tl_helpers.continual.strategies.generative import GenerativeReplay
+from tl_helpers.continual.strategies.icarl import ICaRL
 from tl_helpers.continual.strategies.joint import Joint
 from tl_helpers.continual.strategies.l2sp import L2SP
 from tl_helpers.continual.strategies.labels_trick import LabelsTrick

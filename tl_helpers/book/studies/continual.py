@@ -14,7 +14,10 @@ from tl_helpers.continual import (
     L2SP,
     SCENARIOS,
     SI,
+    DERPlusPlus,
     GDumb,
+    GenerativeReplay,
+    ICaRL,
     Joint,
     LabelsTrick,
     LwF,
@@ -73,9 +76,11 @@ PENALTIES = ("L2-SP", "EWC", "online EWC", "SI", "LwF")
 TRICKS = ("naive + trick", "EWC + trick", "SI + trick", "LwF + trick")
 """The labels trick is for the class-incremental scenario; in the others it changes nothing."""
 
-FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
-TABLE_FACTORS = FACTORS[:5]
-"""Those that the strength in the table was chosen among. The larger ones came later: see how far the choice would move."""
+FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7)
+"""Of the usual strength: what the strengths in the table were chosen among."""
+
+TRICK_FACTORS = FACTORS[:5]
+"""The same, with the labels trick."""
 
 CHOICE_SEED = 100
 """Of the splits and weights that strengths were chosen with; none of the reported ones."""
@@ -125,28 +130,21 @@ def strength_cell(scenario: str, strategy: str, factor: float, seed: int) -> dic
 
 
 @functools.lru_cache(maxsize=64)
-def best_factor(study: str, strategy: str, among: tuple[float, ...] | None = None, **stream: str) -> float:
+def best_factor(study: str, strategy: str, **stream: str) -> float:
     """The factor with the best validation accuracy in a recorded study of strengths; the smallest of equals.
 
-    Parameters
-    ----------
-    study, strategy : str
-    among : tuple of float, optional
-        Only these; all by default.
-    stream : str
-        The column that says which stream, and its value, such as ``scenario="class"``.
+    `stream` is the column that says which stream, and its value, such as ``scenario="class"``.
     """
     grid = results.load(study)
     (column, value), *_ = stream.items()
     own = grid[(grid[column] == value) & (grid["strategy"] == strategy)].sort_values("factor")
-    own = own if among is None else own[own["factor"].isin(among)]
     return float(own.loc[own["validation_accuracy"].idxmax(), "factor"])
 
 
 def chosen_factor(scenario: str, strategy: str) -> float:
     """See `best_factor`: of a strategy in a scenario of Split MNIST."""
     study = "trick_strengths" if strategy in TRICKS else "split_strengths"
-    return best_factor(study, strategy, TABLE_FACTORS, scenario=scenario)
+    return best_factor(study, strategy, scenario=scenario)
 
 
 def strategy_for(scenario: str, name: str) -> Strategy:
@@ -172,8 +170,18 @@ BUFFERED: dict[str, Callable[[int], Strategy]] = {
     "balanced replay": lambda size: Replay(size, kind="balanced"),
     "A-GEM": lambda size: AGEM(size),
     "GDumb": lambda size: GDumb(size),
+    "DER++": lambda size: DERPlusPlus(size),
+    "iCaRL": lambda size: ICaRL(size),
 }
-PLAIN: dict[str, Callable[[], Strategy]] = {"naive": Naive, "joint": Joint, "naive + trick": NaiveTrick}
+PLAIN: dict[str, Callable[[], Strategy]] = {
+    "naive": Naive,
+    "joint": Joint,
+    "naive + trick": NaiveTrick,
+    "generative replay": GenerativeReplay,
+}
+REHEARSALS = ("DER++", "iCaRL", "generative replay")
+"""Relatives of replay, for classes that come one after the other; each with the settings it comes with."""
+
 STRATEGIES = ("naive", *PENALTIES, "A-GEM", "GDumb", "replay", "balanced replay", "joint")
 
 PUBLISHED = {
@@ -199,7 +207,7 @@ STUDIES = (
     Study(
         "trick_strengths",
         "Split MNIST, class-incremental, with the labels trick: strengths, on validation images of the same seed",
-        {"scenario": ("class",), "strategy": TRICKS[1:], "factor": TABLE_FACTORS, "seed": (CHOICE_SEED,)},
+        {"scenario": ("class",), "strategy": TRICKS[1:], "factor": TRICK_FACTORS, "seed": (CHOICE_SEED,)},
         strength_cell,
     ),
     Study(
@@ -222,6 +230,12 @@ STUDIES = (
         {"scenario": ("task",), "strategy": ("naive", "EWC"), "seed": seeds(10)[5:]},
         scenario_cell,
         cited={},
+    ),
+    Study(
+        "rehearsals",
+        "Split MNIST, class-incremental: relatives of replay, with the same buffer or with none",
+        {"scenario": ("class",), "strategy": REHEARSALS, "seed": seeds(5)},
+        scenario_cell,
     ),
     Study(
         "replay_size",
