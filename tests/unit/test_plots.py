@@ -201,7 +201,7 @@ def test_a_class_map_tells_classes_by_colour_and_marker_and_counts_them():
     assert sound.get_facecolor()[0].tolist() != defective.get_facecolor()[0].tolist()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["sound (1)", "defective (2)"]
     for wrong in ((points[:, :1], labels), (points, labels[:2]), (points, [0, 1, 2])):
-        with pytest.raises(ValueError, match="expected points|class names"):
+        with pytest.raises(ValueError, match=r"expected points|class names"):
             plots.class_map(*wrong, ["sound", "defective"])
 
 
