@@ -2,89 +2,25 @@
 
     python book/_tools/diagrams.py
 
-A picture cannot know whether its page is light or dark. So its ground is transparent, each text stands on a box of its
-own colour, and lines have a grey that shows on white and on black. Blue boxes with corners are frozen, orange boxes
-with round ends are trained. A drawing is `WIDE` units wide, so that its text can be read on a phone.
+Here are those of chapters 01 to 05, in `later_diagrams` those of 06 to 13; `shapes` says how they are drawn. Blue boxes with
+corners are frozen, orange boxes with round ends are trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
+import later_diagrams
+from shapes import FROZEN, IDLE, NOTE, TEST, TRAINED, WIDE, arrow, box, drawing, line
+
 FOLDER = Path(__file__).resolve().parents[1] / "_static" / "diagrams"
-
-WIDE = 420
-SHOWN = 560  # pixels, where the page has them
-SIZE = 13.5  # of the text, in units: 11.5 pixels on a phone where the drawing is 360 wide
-LINE = 17  # from one line of text to the next
-GREY = "#767676"
-
-# Fill and ink of a box. Blue, orange, grey and sky are those of tl_helpers.plots.
-FROZEN = ("#0072B2", "#FFFFFF")
-TRAINED = ("#E69F00", "#000000")
-NOTE = ("#E3E9EE", "#16202A")
-IDLE = (GREY, "#FFFFFF")
-TEST = ("#56B4E9", "#000000")
-ROUND = {FROZEN: 0, TRAINED: 12, NOTE: 4, IDLE: 4, TEST: 4}
 
 STAGES = ("stem", *(f"stage{number}" for number in range(1, 8)), "head_conv")
 FEATURES = (32, 16, 24, 40, 80, 112, 192, 320, 1280)
 """What EfficientNet-Lite0 gives after each stage, for one image."""
 
 DECAY = 0.7
-
-
-# ---- shapes ----------------------------------------------------------------------------------------------------------
-
-
-def box(x: float, y: float, width: float, text: str, look: tuple[str, str] = NOTE, height: float = 24) -> str:
-    """A box with its text in the middle, one line or several. A first line that ends with a colon is bold."""
-    fill, ink = look
-    lines = text.split("\n")
-    first = y + height / 2 + 4.7 - LINE * (len(lines) - 1) / 2
-    parts = [f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{ROUND[look]}" fill="{fill}"/>']
-    for number, line in enumerate(lines):
-        weight = ' font-weight="bold"' if number == 0 and line.endswith(":") else ""
-        place = f'x="{x + width / 2:g}" y="{first + LINE * number:g}"'
-        parts.append(f'<text {place} fill="{ink}"{weight}>{escape(line.removesuffix(":") if weight else line)}</text>')
-    return "<g>" + "".join(parts) + "</g>"
-
-
-def line(*points: tuple[float, float], dashed: bool = False, thick: float = 2) -> str:
-    """A grey line through these points."""
-    path = " ".join(f"{x:g},{y:g}" for x, y in points)
-    dash = ' stroke-dasharray="7 5"' if dashed else ""
-    return f'<polyline points="{path}" fill="none" stroke="{GREY}" stroke-width="{thick:g}"{dash}/>'
-
-
-def arrow(*points: tuple[float, float], thick: float = 2, colour: str = GREY) -> str:
-    """A line whose last piece, level or upright, ends in a head."""
-    (x0, y0), (x, y) = points[-2:]
-    size = 5 + thick
-    dx, dy = (x > x0) - (x < x0), (y > y0) - (y < y0)
-    back = (x - size * dx, y - size * dy)
-    half = 2.5 + thick * 0.75
-    corners = [(x, y), (back[0] + half * dy, back[1] + half * dx), (back[0] - half * dy, back[1] - half * dx)]
-    head = " ".join(f"{a:g},{b:g}" for a, b in corners)
-    return line(*points[:-1], back, thick=thick).replace(GREY, colour) + f'<polygon points="{head}" fill="{colour}"/>'
-
-
-def drawing(title: str, description: str, height: float, *parts: str) -> str:
-    """The whole file."""
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {height:g}" width="{SHOWN}" '
-            f'height="{SHOWN * height / WIDE:g}" role="img" aria-labelledby="title desc" text-anchor="middle" '
-            f"font-size=\"{SIZE}\" font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\">",
-            f'<title id="title">{escape(title)}</title>',
-            f'<desc id="desc">{escape(description)}</desc>',
-            *parts,
-            "</svg>",
-            "",
-        ]
-    )
 
 
 # ---- the network, which returns in every chapter ---------------------------------------------------------------------
@@ -318,6 +254,7 @@ DRAWINGS = {
     "batch_norm": batch_norm,
     "freeze_line_04": rates,
     "freeze_line_05": slider,
+    **later_diagrams.DRAWINGS,
 }
 
 

@@ -10,6 +10,7 @@ import diagrams
 import matplotlib
 import nbformat
 import pytest
+import shapes
 from PIL import ImageFont
 
 from tl_helpers import freezing, plots
@@ -96,7 +97,7 @@ def test_each_text_stands_on_a_box_that_it_contrasts_with(svg):
 def test_lines_show_on_light_and_on_dark_ground(svg):
     colours = {line.attrib["stroke"] for line in svg.iter(f"{SVG}polyline")}
     colours |= {head.attrib["fill"] for head in svg.iter(f"{SVG}polygon")}
-    wanted = {diagrams.GREY: 3, diagrams.TRAINED[0]: 2}  # the orange arrows have their numbers beside them
+    wanted = {shapes.GREY: 3, shapes.TRAINED[0]: 2}  # the orange arrows have their numbers beside them
     assert {
         colour for colour in colours for ground in ("#FFFFFF", DARK) if contrast(colour, ground) < wanted[colour]
     } == set()
@@ -130,7 +131,7 @@ def test_boxes_do_not_overlap(svg):
 
 
 def test_colours_are_those_of_the_figures():
-    drawn = [diagrams.FROZEN[0], diagrams.TRAINED[0], diagrams.GREY, diagrams.TEST[0]]
+    drawn = [shapes.FROZEN[0], shapes.TRAINED[0], shapes.GREY, shapes.TEST[0]]
     assert drawn == [plots.OKABE_ITO[name] for name in ("blue", "orange", "grey", "sky")]
 
 

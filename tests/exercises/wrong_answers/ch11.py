@@ -41,19 +41,138 @@ def split_families(families, count, seed):
     return np.flatnonzero(unseen), np.flatnonzero(~unseen)
 
 
-# %% inverted-softmax | an ordinary softmax | over the labels
+# %% inverted-softmax | an ordinary softmax | hub keeps winning
 def inverted(similarities, beta):
     e = np.exp(beta * similarities)
     return e / e.sum(axis=1, keepdims=True)
 
 
-# %% inverted-softmax | no temperature | beta
+# %% inverted-softmax | no temperature | beta does nothing
 def inverted(similarities, beta):
     e = np.exp(similarities)
     return e / e.sum(axis=0, keepdims=True)
 
 
-# %% inverted-softmax | raw similarities over their sum | exponential
+# %% inverted-softmax | raw similarities over their sum | can be negative
 def inverted(similarities, beta):
     s = beta * similarities
     return s / s.sum(axis=0, keepdims=True)
+
+
+# %% unseen-means-unseen | a fixed order, shifted by the seed | only shifted
+def split_families(families, count, seed):
+    names = np.roll(np.unique(families), seed)
+    unseen = np.isin(families, names[:count])
+    return np.flatnonzero(~unseen), np.flatnonzero(unseen)
+
+
+# %% unseen-means-unseen | concepts shuffled, the first families met | you draw concepts
+def split_families(families, count, seed):
+    shuffled = np.random.default_rng(seed).permutation(families)
+    chosen = []
+    for name in shuffled:
+        if name not in chosen and len(chosen) < count:
+            chosen.append(name)
+    unseen = np.isin(families, chosen)
+    return np.flatnonzero(~unseen), np.flatnonzero(unseen)
+
+
+# %% unseen-means-unseen | relatives counted | Asked for
+def split_families(families, count, seed):
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(families, count, replace=False)
+    unseen = np.isin(families, chosen)
+    return np.flatnonzero(~unseen), np.flatnonzero(unseen)
+
+
+# %% unseen-means-unseen | masks | a mask
+def split_families(families, count, seed):
+    chosen = np.random.default_rng(seed).choice(np.unique(families), count, replace=False)
+    unseen = np.isin(families, chosen)
+    return ~unseen, unseen
+
+
+# %% unseen-means-unseen | names instead of positions | yours are names
+def split_families(families, count, seed):
+    names = np.unique(families)
+    np.random.default_rng(seed).shuffle(names)
+    return names[count:], names[:count]
+
+
+# %% unseen-means-unseen | numbers of the families | numbers of families
+def split_families(families, count, seed):
+    order = np.random.default_rng(seed).permutation(len(np.unique(families)))
+    return order[count:], order[:count]
+
+
+# %% unseen-means-unseen | a generator without the seed | The same seed
+def split_families(families, count, seed):
+    rng = np.random.default_rng()
+    unseen = np.isin(families, rng.permutation(np.unique(families))[:count])
+    return np.flatnonzero(~unseen), np.flatnonzero(unseen)
+
+
+# %% unseen-means-unseen | one side only | two lists or arrays
+def split_families(families, count, seed):
+    chosen = np.random.default_rng(seed).permutation(np.unique(families))[:count]
+    return np.flatnonzero(np.isin(families, chosen))
+
+
+# %% unseen-means-unseen | one family always among them | was in
+def split_families(families, count, seed):
+    names = np.unique(families)
+    drawn = np.random.default_rng(seed).permutation(names[1:])[: count - 1]
+    unseen = np.isin(families, [names[0], *drawn])
+    return np.flatnonzero(~unseen), np.flatnonzero(unseen)
+
+
+# %% inverted-softmax | logarithms | logarithms of the scores
+def inverted(similarities, beta):
+    s = beta * similarities
+    return s - np.log(np.exp(s).sum(axis=0))
+
+
+# %% inverted-softmax | divided by the temperature | divide by beta
+def inverted(similarities, beta):
+    e = np.exp((similarities - similarities.max(axis=0)) / beta)
+    return e / e.sum(axis=0)
+
+
+# %% inverted-softmax | a softmax, then its columns | normalise twice
+def inverted(similarities, beta):
+    p = functional.softmax(beta * torch.from_numpy(similarities), dim=1)
+    return (p / p.sum(dim=0)).numpy()
+
+
+# %% inverted-softmax | over everything | a sum of its own
+def inverted(similarities, beta):
+    e = np.exp(beta * (similarities - similarities.max()))
+    return e / e.sum()
+
+
+# %% inverted-softmax | not divided | not divided by anything
+def inverted(similarities, beta):
+    out = np.empty_like(similarities)
+    for label in range(similarities.shape[1]):
+        out[:, label] = np.exp(beta * similarities[:, label])
+    return out
+
+
+# %% inverted-softmax | labels by samples | One row for each sample
+def inverted(similarities, beta):
+    e = np.exp(beta * similarities).T
+    return e / e.sum(axis=1, keepdims=True)
+
+
+# %% inverted-softmax | distances for similarities | sign is turned
+def inverted(similarities, beta):
+    distances = 1 - similarities
+    e = np.exp(beta * distances)
+    return e / e.sum(axis=0)
+
+
+# %% inverted-softmax | beta written down | not for
+def inverted(similarities, beta):
+    beta = 4.0
+    e = np.exp(beta * similarities)
+    return e / e.sum(axis=0)
