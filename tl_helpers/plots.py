@@ -395,6 +395,34 @@ def confusion(labels: Any, predictions: Any, classes: Sequence[str]) -> Axes:
     return ax
 
 
+def embedding_map(embeddings: Mapping[str, Any], labels: Any, classes: Sequence[str]) -> np.ndarray:
+    """Embeddings in two dimensions, one panel each: the first two principal components, class by colour and shape.
+
+    Each feature is scaled to mean 0 and standard deviation 1 first; the sign of a component is such that its largest
+    loading is positive. `embeddings`: name -> (N, D); `labels`: (N,) integers. Returns an array of Axes. A ValueError for
+    no embeddings, or as many labels as do not fit.
+    """
+    labels = np.asarray(labels).ravel().astype(int)
+    if not embeddings or any(len(x) != len(labels) for x in embeddings.values()):
+        raise ValueError(f"expected one embedding or more, each of {len(labels)} samples, as many as there are labels")
+    palette = list(OKABE_ITO.values())
+    _, axes = plt.subplots(1, len(embeddings), figsize=(WIDTH, 3.6), layout="constrained", squeeze=False)
+    for ax, (name, x) in zip(axes[0], embeddings.items(), strict=True):
+        x = _array(x).astype(float)
+        z = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1)
+        values, vectors = np.linalg.eigh(z.T @ z)
+        two = vectors[:, [-1, -2]]
+        two *= np.sign(two[np.abs(two).argmax(axis=0), [0, 1]])
+        points, share = z @ two, 100 * values[[-1, -2]] / values.sum()
+        for k, label in enumerate(classes):
+            own, marker = points[labels == k], MARKERS[k % len(MARKERS)]
+            ax.plot(*own.T, marker, markersize=2.6, alpha=0.45, color=palette[k % len(palette)], label=label)
+        ax.set(xlabel=f"component 1 ({share[0]:.0f} % of the variance)", ylabel=f"component 2 ({share[1]:.0f} %)")
+        ax.set_title(name)
+    axes[0, 0].legend(loc="best", fontsize=9, markerscale=2)
+    return axes[0]
+
+
 def heat_map(
     table: pd.DataFrame,
     texts: str | Sequence[Sequence[str]] | None = None,

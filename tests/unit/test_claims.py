@@ -117,6 +117,13 @@ def test_resplits_widen_every_interval_of_the_chapter(capsys):
     assert check("A beats B", better=better, worse=worse).low == plain.low
 
 
+def test_re_splits_of_what_is_not_the_test(capsys):
+    chapter.begin("99_resplits")
+    assert claims.resplits(Split(), part="validation") == pytest.approx(1 / 3)
+    assert "200 samples to test on, 600 others" in capsys.readouterr().out
+    chapter.begin("98_next")
+
+
 def test_an_effect_that_re_splits_cannot_show():
     """Above zero for independent seeds, not so for re-splits."""
     gains = [0.5, 1.4, 0.6, 1.5, 0.5]

@@ -294,3 +294,20 @@ def test_small_numbers_that_are_no_fractions_pass(runs):
     assert plots.result_table(small, metrics=["calibration_error"]).iloc[0, 0] == "0.5 ± 0.0 (9)"
     ax = plots.learning_curves(small, y="gap", unit="")
     assert max(ax.lines[1].get_ydata()) == pytest.approx(0.85)
+
+
+def test_embedding_map_draws_each_sample_once_along_the_direction_that_varies_most():
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=40)
+    x = np.stack([common, common, common, rng.normal(size=40)], axis=1) + 0.01 * rng.normal(size=(40, 4))
+    labels = (common > 0).astype(int)
+    axes = plots.embedding_map({"one": x, "two": 5 * x + 3}, labels, ("below", "above"))
+    assert len(axes) == 2
+    assert all(map(_complete, axes))
+    drawn = [np.concatenate([line.get_xydata() for line in ax.lines]) for ax in axes]
+    assert drawn[0].shape == (40, 2)
+    assert np.allclose(*drawn)  # scaling each feature takes scale and shift out
+    order = np.concatenate([common[labels == 0], common[labels == 1]])
+    assert abs(np.corrcoef(order, drawn[0][:, 0])[0, 1]) > 0.99
+    with pytest.raises(ValueError, match="as many as there are labels"):
+        plots.embedding_map({"one": x}, labels[:3], ("below", "above"))

@@ -140,7 +140,7 @@ def effect(mean: float, low: float, high: float, unit: str = "") -> str:
 SEEDS, RESPLITS = "seeds", "re-splits"
 
 
-def resplits(task: Task) -> float:
+def resplits(task: Task, part: str = "test") -> float:
     """The seeds of this chapter are random re-splits of one data set: widen the intervals of all that follows.
 
     Such seeds share most of their samples, so their values differ less than those of new data would. `check`, `compare` and
@@ -151,14 +151,16 @@ def resplits(task: Task) -> float:
     ----------
     task : Task
         One of the splits: how many samples are tested on, and how many others there are.
+    part : {"test", "validation"}
+        What is tested on. With ``validation`` the test is the same for all seeds, and only the others are divided anew.
 
     Returns
     -------
     float
-        Test samples divided by all others.
+        Samples that are tested on, divided by all others.
     """
-    test = len(task.rows("test"))
-    others = len(task.rows("train")) + len(task.rows("validation"))
+    test = len(task.rows(part))
+    others = sum(len(task.rows(other)) for other in ("train", "validation")[: 2 if part == "test" else 1])
     ledger.SESSION[0].overlap = test / others
     print(f"Seeds are re-splits: {test} samples to test on, {others} others. Intervals are widened accordingly.")
     return test / others

@@ -17,7 +17,7 @@ from tl_helpers.book.results import Study
 from tl_helpers.data import Samples, Task, load_task
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone
-from tl_helpers.training import L2SP, Recipe, evaluate, fit, score
+from tl_helpers.training import L2SP, Recipe, evaluate, fit, predict, score
 
 SIZE = 96
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -77,6 +77,37 @@ def grid_cell(
 def textile_cell(depth: int, lr: float, labels: int, seed: int) -> dict:
     """`grid_cell` on textile defects. The weave has a direction, so the images are not turned."""
     return grid_cell(depth, lr, labels, seed, task="textile", augment="none")
+
+
+DEEP = {"depth": (7, 8, 9), "lr": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}
+"""The cheap end of the map: deep lines, and more seeds. The best rate of each line lies within these rates."""
+
+SMALL_SETS, DRAWS = (13, 25, 75), 20
+"""Sizes of the small validation sets, and how many of each are drawn from a validation split."""
+
+
+def deep_cell(depth: int, lr: float, labels: int, seed: int, *, task: str = "elpv", augment: str = "flips") -> dict:
+    """`grid_cell` for a deep line; its model also answers small validation sets, the same ones in all cells of a seed.
+
+    Returns
+    -------
+    dict of str to float
+        As `grid_cell`, and ``right_13_00`` and so on: right answers in the first draw of 13 validation samples.
+    """
+    whole = load_task(task, seed=seed)
+    model = classifier(whole, seed)
+    recipe = dataclasses.replace(recipe_for(labels, depth, lr), augment=augment)
+    few = labelled(whole, labels, seed).samples("train", SIZE)
+    run = fit(model, few, None, recipe, seed=seed, name=f"deep {task}", fresh=True)
+    validation = whole.samples("validation", SIZE)
+    right = predict(model, validation).argmax(1) == validation.labels.numpy()
+    drawn = np.random.default_rng(seed)
+    small = {
+        f"right_{size}_{draw:02d}": int(right[drawn.choice(len(right), size, replace=False)].sum())
+        for size in SMALL_SETS
+        for draw in range(DRAWS)
+    }
+    return _scores(model, whole, SIZE) | small | {"train_seconds": round(run.seconds, 2)}
 
 
 STRATEGIES: dict[str, dict] = {
@@ -244,6 +275,13 @@ STUDIES = (
         "Textile defects, 96 px: the second data set, on which the rule for the freeze depth is tested",
         {"labels": (50, 300), "depth": (0, 3, 6, 7, 8, 9), "lr": (3e-4, 1e-3, 3e-3), "seed": seeds(3)},
         textile_cell,
+        cited={},
+    ),
+    Study(
+        "deep_lines",
+        "Solar cells, 96 px: deep freeze lines x learning rate, more seeds, and how small validation sets see them",
+        {"labels": tuple(EPOCHS), **DEEP, "seed": seeds(10)},
+        deep_cell,
         cited={},
     ),
 )
