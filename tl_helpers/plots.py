@@ -498,48 +498,6 @@ def reliability(labels: Any, probabilities: Any) -> Axes:
     return ax
 
 
-def class_map(points: Any, labels: Any, classes: Sequence[str], *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Points in a plane, such as two principal components, by class: a colour and a marker for each.
-
-    Parameters
-    ----------
-    points : array or tensor of float, shape (N, 2)
-    labels : array or tensor of int, shape (N,)
-        Places in `classes`.
-    classes : sequence of str
-        For the legend, with the number of points.
-    title : str
-    ax : matplotlib.axes.Axes, optional
-        A new one by default.
-
-    Raises
-    ------
-    ValueError
-        For points that are not in a plane, labels of another number, or a label without a class.
-    """
-    points, labels = _array(points), _array(labels)
-    if points.ndim != 2 or points.shape[1] != 2 or labels.shape != (len(points),):
-        raise ValueError(f"expected points (N, 2) and labels (N,), got {points.shape} and {labels.shape}")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
-        raise ValueError(f"labels from {labels.min()} to {labels.max()}, but {len(classes)} class names")
-    ax = _new_axes(ax)
-    palette = colours(classes)
-    for place, (name, marker) in enumerate(zip(classes, itertools.cycle(MARKERS))):
-        own = points[labels == place]
-        ax.scatter(
-            *own.T,
-            s=14,
-            marker=marker,
-            color=palette[str(name)],
-            alpha=0.55,
-            linewidths=0,
-            label=f"{name} ({len(own)})",
-        )
-    ax.set(title=title, xticks=[], yticks=[])  # no unit: the axes are mixtures of features
-    ax.legend(loc="best", fontsize=9, markerscale=1.6, framealpha=0.8, frameon=True)
-    return ax
-
-
 # ---- pictures --------------------------------------------------------------------------------------------------------
 
 

@@ -191,20 +191,6 @@ def test_reliability_names_the_calibration_error():
         plots.reliability([0, 1], [-2.0, 3.0])
 
 
-def test_a_class_map_tells_classes_by_colour_and_marker_and_counts_them():
-    points, labels = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]), [0, 1, 1]
-    ax = plots.class_map(points, labels, ["sound", "defective"], title="map")
-    sound, defective = ax.collections
-    assert np.asarray(sound.get_offsets()).tolist() == [[0.0, 1.0]]
-    assert np.asarray(defective.get_offsets()).tolist() == [[2.0, 3.0], [4.0, 5.0]]
-    assert len(sound.get_paths()[0].vertices) != len(defective.get_paths()[0].vertices)
-    assert sound.get_facecolor()[0].tolist() != defective.get_facecolor()[0].tolist()
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["sound (1)", "defective (2)"]
-    for wrong in ((points[:, :1], labels), (points, labels[:2]), (points, [0, 1, 2])):
-        with pytest.raises(ValueError, match=r"expected points|class names"):
-            plots.class_map(*wrong, ["sound", "defective"])
-
-
 def test_pictures_feature_maps_and_filters():
     axes = plots.image_grid(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), list("abcde"), columns=3)
     assert axes.shape == (2, 3)
