@@ -32,24 +32,13 @@ def rate_groups(parts, lr, decay):
     )
 
 
-# %% l2-sp | all weights in one vector
-def l2_sp_penalty(parameters, start, alpha):
-    now = torch.cat([p.flatten() for p in parameters])
-    with torch.no_grad():
-        then = torch.cat([s.flatten() for s in start])
-    return 0.5 * alpha * torch.dot(now - then, now - then)
+# %% slanted-triangle | two points and a straight line between
+def slanted_triangle(step, steps, peak, share, ratio):
+    return np.interp(step, [0, share * steps, steps], [peak / ratio, peak, peak / ratio])
 
 
-# %% l2-sp | a loop with the summed squared error, shape (1,)
-def l2_sp_penalty(parameters, start, alpha):
-    total = torch.zeros(1)
-    for k in range(len(parameters)):
-        total = total + nn.functional.mse_loss(parameters[k], start[k].clone().detach(), reduction="sum")
-    return total * alpha / 2
-
-
-# %% l2-sp | squared norms
-def l2_sp_penalty(parameters, start, alpha):
-    return torch.stack([torch.linalg.vector_norm(p - s.data) ** 2 for p, s in zip(parameters, start)]).sum() * (
-        alpha / 2
-    )
+# %% slanted-triangle | as the paper writes it, as a tensor
+def slanted_triangle(step, steps, peak, share, ratio):
+    cut = int(steps * share)
+    p = step / cut if step < cut else 1 - (step - cut) / (cut * (1 / share - 1))
+    return torch.tensor(peak * (1 + p * (ratio - 1)) / ratio, dtype=torch.float64)

@@ -34,26 +34,6 @@ def rate_groups(parts, lr, decay):
     return [group for group in groups if group["params"]]
 
 
-# %% l2-sp | plain weight decay | towards 0
-def l2_sp_penalty(parameters, start, alpha):
-    return alpha / 2 * sum((p**2).sum() for p in parameters)
-
-
-# %% l2-sp | the half is missing | twice
-def l2_sp_penalty(parameters, start, alpha):
-    return alpha * sum(((p - s.detach()) ** 2).sum() for p, s in zip(parameters, start))
-
-
-# %% l2-sp | the mean instead of the sum | sum over all weights
-def l2_sp_penalty(parameters, start, alpha):
-    return alpha / 2 * sum(((p - s.detach()) ** 2).mean() for p, s in zip(parameters, start))
-
-
-# %% l2-sp | no gradient left | no gradient
-def l2_sp_penalty(parameters, start, alpha):
-    return alpha / 2 * sum(((p.detach() - s) ** 2).sum() for p, s in zip(parameters, start))
-
-
 # %% discriminative-rates | a frozen part in the middle is no step | not counted as a step
 def rate_groups(parts, lr, decay):
     trained = [[p for p in part.parameters() if p.requires_grad] for part in parts]
@@ -113,35 +93,45 @@ def rate_groups(parts, lr, decay):
     return [group for group in groups if group["params"]]
 
 
-# %% l2-sp | the start not detached | detach the start
-def l2_sp_penalty(parameters, start, alpha):
-    return alpha / 2 * sum(((p - s) ** 2).sum() for p, s in zip(parameters, start))
+# %% slanted-triangle | it starts at 0 | starts at peak / ratio
+def slanted_triangle(step, steps, peak, share, ratio):
+    top = share * steps
+    return peak * (step / top if step <= top else (steps - step) / (steps - top))
 
 
-# %% l2-sp | distance not squared | square each difference
-def l2_sp_penalty(parameters, start, alpha):
-    return alpha / 2 * sum((p - s.detach()).norm() for p, s in zip(parameters, start))
+# %% slanted-triangle | no way up | begins at the peak
+def slanted_triangle(step, steps, peak, share, ratio):
+    return peak * (1 + (1 - step / steps) * (ratio - 1)) / ratio
 
 
-# %% l2-sp | absolute instead of squared differences | square each difference
-def l2_sp_penalty(parameters, start, alpha):
-    return alpha / 2 * sum((p - s.detach()).abs().sum() for p, s in zip(parameters, start))
+# %% slanted-triangle | relative to the peak | not multiplied by the peak
+def slanted_triangle(step, steps, peak, share, ratio):
+    top = share * steps
+    p = step / top if step <= top else (steps - step) / (steps - top)
+    return (1 + p * (ratio - 1)) / ratio
 
 
-# %% l2-sp | squares the root of the sum of squares | NaN
-def l2_sp_penalty(parameters, start, alpha):
-    return alpha / 2 * torch.sqrt(sum(((p - s.detach()) ** 2).sum() for p, s in zip(parameters, start))) ** 2
+# %% slanted-triangle | the authors' share, whatever is asked | The peak 0.004 is due
+def slanted_triangle(step, steps, peak, share, ratio):
+    top = 0.1 * steps
+    p = step / top if step <= top else (steps - step) / (steps - top)
+    return peak * (1 + p * (ratio - 1)) / ratio
 
 
-# %% l2-sp | differences stored in the weights | in place
-def l2_sp_penalty(parameters, start, alpha):
-    total = 0.0
-    for p, s in zip(parameters, start):
-        p.data -= s.detach()
-        total = total + (p**2).sum()
-    return alpha / 2 * total
+# %% slanted-triangle | as steep down as up | On the way down
+def slanted_triangle(step, steps, peak, share, ratio):
+    top = share * steps
+    p = step / top if step <= top else max(0, 2 - step / top)
+    return peak * (1 + p * (ratio - 1)) / ratio
 
 
-# %% l2-sp | a number without gradient | as a tensor
-def l2_sp_penalty(parameters, start, alpha):
-    return alpha / 2 * sum(((p - s) ** 2).sum().item() for p, s in zip(parameters, start))
+# %% slanted-triangle | a curve on the way up | At step 10 the rate should be
+def slanted_triangle(step, steps, peak, share, ratio):
+    top = share * steps
+    p = (step / top) ** 2 if step <= top else (steps - step) / (steps - top)
+    return peak * (1 + p * (ratio - 1)) / ratio
+
+
+# %% slanted-triangle | all rates at once | Return one number
+def slanted_triangle(step, steps, peak, share, ratio):
+    return [peak] * steps

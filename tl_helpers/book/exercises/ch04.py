@@ -1,4 +1,4 @@
-"""Checks of chapter 4: discriminative learning rates, and the penalty of L2-SP."""
+"""Checks of chapter 4: discriminative learning rates, and the slanted triangle."""
 
 from __future__ import annotations
 
@@ -101,68 +101,55 @@ def _other_rates(rate_groups: Callable) -> None:
         )
 
 
-@exercise("l2-sp")
-def l2_sp(l2_sp_penalty: Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], float], torch.Tensor]) -> None:
-    """alpha / 2 * sum of squared distances, differentiable in the weights only."""
-    generator = torch.Generator().manual_seed(0)
-    start = [torch.randn(3, 2, generator=generator), torch.randn(4, generator=generator)]
-    parameters = [(s + torch.randn(s.shape, generator=generator)).requires_grad_() for s in start]
-    kept, moved = [s.clone() for s in start], [p.detach().clone() for p in parameters]
-    for s in start:
-        s.requires_grad_()  # as the parameters of a second model would
-    penalty = l2_sp_penalty(list(parameters), list(start), 0.3)
-    if not isinstance(penalty, torch.Tensor) or penalty.numel() != 1:
-        got = f"{tuple(penalty.shape)}" if isinstance(penalty, torch.Tensor) else f"{type(penalty).__name__}"
-        raise Hint(f"Return one number as a tensor (so that it has a gradient); you returned {got}.")
-    pairs = list(zip(moved, kept, strict=True))
-    value, wanted = float(penalty.detach()), 0.15 * _total((p - s) ** 2 for p, s in pairs)
-    if _near(value, 0.15 * _total(p**2 for p in moved)):
-        raise Hint("This pulls the weights towards 0: that is weight decay. L2-SP pulls towards where they started.")
-    if _near(value, 2 * wanted):
-        raise Hint(
-            "Your penalty is twice what was asked for: half of alpha, so that its gradient is alpha * (w - start)."
-        )
-    distance = wanted / 0.15
-    lengths = (_total((p - s).abs() for p, s in pairs), sum(float((p - s).norm()) for p, s in pairs), distance**0.5)
-    if any(_near(value, share * length) for share in (0.15, 0.3) for length in lengths):
-        raise Hint("That is a distance, not a squared one: square each difference, so that the pull grows with it.")
-    if not _near(value, wanted):
-        raise Hint(f"For the check's weights the penalty is {wanted:.4f}, yours {value:.4f}: a sum over all weights?")
-    if any(not torch.equal(p.detach(), m) for p, m in zip([*parameters, *start], [*moved, *kept], strict=True)):
-        raise Hint(
-            "Your function changes the weights or the start in place: compute the difference, do not store it there."
-        )
-    if penalty.requires_grad:
-        penalty.sum().backward()
-    if any(p.grad is None for p in parameters):
-        raise Hint("The value is right, but no gradient flows into the weights: do not detach them.")
-    if any(s.grad is not None and s.grad.any() for s in start):
-        raise Hint("Gradients flow into the start as well, so that training would move it: detach the start.")
-    if any(not torch.allclose(p.grad, 0.3 * (m - s), atol=1e-5) for p, (m, s) in zip(parameters, pairs, strict=True)):
-        raise Hint("The value is right, but its gradient is not alpha * (w - start).")
-    _where_training_begins(l2_sp_penalty, kept)
+@exercise("slanted-triangle")
+def slanted_triangle(slanted_triangle: Callable[[int, int, float, float, float], float]) -> None:
+    """peak * (1 + p * (ratio - 1)) / ratio, with p from 0 up to 1 at share * steps and back to 0 at steps."""
+    for peak, share, ratio, steps in ((0.01, 0.1, 32.0, 200), (0.004, 0.25, 10.0, 80)):
+        top = round(share * steps)
+        wanted = {
+            step: _slanted(step, steps, peak, share, ratio)
+            for step in (0, top // 2, top, (top + steps) // 2, steps - 1)
+        }
+        found = {}
+        for step in wanted:
+            value = slanted_triangle(step, steps, peak, share, ratio)
+            if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
+                raise Hint(f"Return one number, the rate of this step; you returned {type(value).__name__}.")
+            found[step] = float(value)
+        where = f"peak {peak:g}, share {share:g}, ratio {ratio:g}, {steps} steps"
+        if _at(found[0], 0.0):
+            raise Hint(f"The first rate is 0: it starts at peak / ratio, here {peak / ratio:g} ({where}).")
+        if _at(found[0], peak):
+            raise Hint("It begins at the peak, where the head is still random. First p rises from 0 to 1.")
+        if all(_at(found[step], wanted[step] / peak) for step in wanted):
+            raise Hint("The shape is right, but it is not multiplied by the peak rate.")
+        if not _at(found[top], peak):
+            raise Hint(
+                f"The peak {peak:g} is due at step share * steps = {top}; your rate there is {found[top]:g} ({where})."
+            )
+        wrong = [step for step in wanted if not _at(found[step], wanted[step])]
+        if wrong and wrong[0] > top:
+            raise Hint(
+                f"The way up is right. On the way down p is 1 at step {top} and 0 at step {steps}: at step {wrong[0]} "
+                f"the rate should be {wanted[wrong[0]]:g}, yours is {found[wrong[0]]:g} ({where})."
+            )
+        if wrong:
+            step = wrong[0]
+            raise Hint(f"At step {step} the rate should be {wanted[step]:g}, yours is {found[step]:g} ({where}).")
 
 
-def _where_training_begins(l2_sp_penalty: Callable, start: list[torch.Tensor]) -> None:
-    weights = [s.clone().requires_grad_() for s in start]
-    l2_sp_penalty(list(weights), [s.clone() for s in start], 0.3).sum().backward()
-    if not all(p.grad is not None and p.grad.isfinite().all() for p in weights):
-        raise Hint(
-            "At the start itself, where fine-tuning begins, your gradient is NaN: a square root has no slope at 0. "
-            "The squared distance needs none."
-        )
+def _slanted(step: int, steps: int, peak: float, share: float, ratio: float) -> float:
+    top = share * steps
+    p = step / top if step <= top else (steps - step) / (steps - top)
+    return peak * (1 + p * (ratio - 1)) / ratio
+
+
+def _at(value: float, other: float) -> bool:
+    return abs(value - other) < 1e-6
 
 
 def _short(rates: Sequence[float]) -> list[float]:
     return [round(rate, 6) for rate in rates]
-
-
-def _total(tensors: Iterable[torch.Tensor]) -> float:
-    return sum(float(t.sum()) for t in tensors)
-
-
-def _near(value: float, other: float) -> bool:
-    return abs(value - other) < 1e-4 * max(1.0, abs(other))
 
 
 def _close(one: Sequence[float], other: Sequence[float]) -> bool:

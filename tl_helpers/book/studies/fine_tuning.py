@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from tl_helpers import features
-from tl_helpers.book.replication import seeds
+from tl_helpers import stats
+from tl_helpers.book import baseline, results
+from tl_helpers.book.replication import TUNING, seeds
 from tl_helpers.book.results import Study
+from tl_helpers.book.studies.remedies import peak_cell, remedy_cell, shift_cell, text_cell, text_peak_cell
 from tl_helpers.data import Samples, Task, load_task
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone
@@ -133,9 +134,6 @@ STRATEGIES: dict[str, dict] = {
 }
 """Changes of one recipe, each alone. `dropout` and `pretrained` are the model's, `l2_sp` is a method's strength."""
 
-CITED = ("one common rate", "discriminative rates", "gradual unfreezing", "frozen statistics", "from scratch")
-"""What chapter 4 claims something about, or compares beside it."""
-
 STRATEGY_EPOCHS = {50: 10, 300: 4}
 
 
@@ -165,6 +163,80 @@ def train_strategy(strategy: str, labels: int, seed: int, *, fresh: bool | None 
     return fit(model, few, None, recipe, method=method, seed=seed, name=strategy, fresh=fresh), model
 
 
+TUNED = ("plain", "discriminative rates", "gradual unfreezing", "head first")
+"""What changes how much the network learns at one peak rate gets a peak of its own; the others share plain's."""
+
+PEAKS = (3e-4, 1e-3, 3e-3, 1e-2)
+"""The grid from which each remedy gets its peak rate."""
+
+ARMS = (
+    "plain, 0.001",
+    "discriminative rates, 0.003",
+    "discriminative rates, 0.001",
+    "gradual unfreezing, 0.001",
+    "head first, 0.001",
+    "frozen statistics, 0.001",
+    "L2-SP, 0.001",
+    "soft labels, 0.001",
+    "from scratch, 0.001",
+)
+"""Remedies at the peak rates that chapter 4 compares: those that validation chose, and plain's for discriminative rates."""
+
+
+def validated_peaks() -> pd.DataFrame:
+    """Validation accuracy (%) of each remedy at each peak rate of the grid, from the record; column ``peak``: the best."""
+    frame = results.load("remedy_peaks")
+    table = frame.pivot_table(index="remedy", columns="lr", values="validation_accuracy").loc[list(TUNED)]
+    return table.assign(peak=table.idxmax(axis=1))
+
+
+def verdicts(peaks: Mapping[str, float], overlap: float) -> pd.DataFrame:
+    """Each remedy minus plain fine-tuning, at 50 and at 300 labels, from the record; all judged together.
+
+    Parameters
+    ----------
+    peaks : mapping of str to float
+        The peak rate of each remedy, and of ``plain``.
+    overlap : float
+        Of the re-splits, see `tl_helpers.stats.interval`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By labels and remedy: ``peak``, ``accuracy`` (%), the mean ``difference`` with ``low`` and ``high`` of its 95 %
+        interval (points), ``p`` corrected over all rows (Holm 1979), and the ``verdict`` at 5 %.
+    """
+    rows = []
+    for labels in STRATEGY_EPOCHS:
+        plain = accuracies("plain", labels, peaks["plain"])
+        for remedy, peak in peaks.items():
+            if remedy != "plain":
+                own = accuracies(remedy, labels, peak)
+                differences = np.subtract(own, plain)
+                mean, low, high = stats.interval(differences, overlap=overlap)
+                rows.append([labels, remedy, peak, np.mean(own), mean, low, high, stats.p_value(differences, overlap)])
+    names = ["labels", "remedy", "peak", "accuracy", "difference", "low", "high", "p"]
+    table = pd.DataFrame(rows, columns=names).set_index(["labels", "remedy"])
+    table["p"] = stats.holm(table["p"])
+    sure = table["p"] < 0.05
+    table["verdict"] = np.select([sure & (table["difference"] > 0), sure], ["better", "worse"], "cannot tell")
+    return table
+
+
+def accuracies(remedy: str, labels: int, peak: float) -> list[float]:
+    """Test accuracies (%) of a remedy at a peak rate, one a seed, from the record. A KeyError for what was not recorded."""
+    frame = results.load("remedies").set_index(["arm", "labels"]).sort_index()
+    return frame.loc[[(f"{remedy}, {peak:g}", labels)]].sort_values("seed")["accuracy"].tolist()
+
+
+SHIFT_ARMS = ("frozen, stage6", "frozen, head_conv", "plain, 0.001", "head first, 0.001")
+"""What is trained on one kind of cells and tested on both."""
+
+TEXT_PEAKS, TEXT_CS = (3e-5, 1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3, 1e-2)
+"""Peak rates of fine-tuning, and the ``C`` of the regression on frozen features: as many of each."""
+
+TEXT_ARMS = ("frozen, 0.003", "fine-tuned, 0.0001")
+
 PUBLISHED = Recipe(
     epochs=6, lr=2e-3, batch_size=32, freeze_depth=4, layer_decay=0.8, labels="soft", augment="flips", warmup=0.1
 )
@@ -181,8 +253,8 @@ def published_cell(seed: int, part: str) -> dict:
     part : {"train", "train + validation", "frozen features"}
         ``train`` fine-tunes on the training cells and is scored on validation: there the recipe was looked at.
         ``train + validation`` (75 % of the cells, as in the paper) trains the same recipe once more and is the one that
-        reads the test split. ``frozen features`` is the baseline on the same splits: logistic regression on embeddings,
-        C chosen on validation, then fitted to both. ``accuracy_one_view`` compares the two without the eight views.
+        reads the test split. ``frozen features`` is the baseline of part 1 on the same splits, fitted to both.
+        ``accuracy_one_view`` compares the two without the eight views.
     """
     task = load_task("elpv", seed=seed)
     if part == "frozen features":
@@ -201,23 +273,20 @@ def published_cell(seed: int, part: str) -> dict:
 
 
 def _frozen_features(task: Task) -> dict:
-    """Logistic regression on frozen features, one view of each image in training and at test time."""
+    """The baseline of part 1 at full resolution, one view of each image in training and at test time."""
     start = time.perf_counter()
-    everything = task.all_samples(224)
-    x = features.extract(load_backbone("efficientnet_lite0"), everything)
-    y = everything.labels.numpy()
+    x, y = baseline.embeddings(task, size=224), task.all_samples(224).labels.numpy()
     train, validation, test = (task.rows(split) for split in ("train", "validation", "test"))
 
-    def answers(c: float, learn: np.ndarray, ask: np.ndarray) -> np.ndarray:
-        head = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
-        return head.fit(x[learn], y[learn]).predict_proba(x[ask])
+    def answers(learn: np.ndarray, ask: np.ndarray) -> dict:
+        return score(y[ask], baseline.head().fit(x[learn], y[learn]).predict_proba(x[ask]))
 
-    scores = {c: score(y[validation], answers(c, train, validation))["accuracy"] for c in (1e-3, 1e-2, 1e-1)}
-    best = max(scores, key=scores.get)
-    found = score(y[test], answers(best, np.concatenate([train, validation]), test))
-    seconds = round(time.perf_counter() - start, 1)
-    same = {"validation_accuracy": scores[best], "accuracy_one_view": found["accuracy"], "train_seconds": seconds}
-    return _test_scores(found) | same
+    found = answers(np.concatenate([train, validation]), test)
+    return _test_scores(found) | {
+        "validation_accuracy": answers(train, validation)["accuracy"],
+        "accuracy_one_view": found["accuracy"],
+        "train_seconds": round(time.perf_counter() - start, 1),
+    }
 
 
 def _test_scores(scores: dict[str, float]) -> dict[str, float]:
@@ -261,7 +330,45 @@ STUDIES = (
         "Solar cells, 64 px, few labels: ways to fine-tune, each changed in one respect",
         {"labels": tuple(STRATEGY_EPOCHS), "strategy": tuple(STRATEGIES), "seed": seeds(3)},
         strategy_cell,
-        cited={"strategy": CITED},
+    ),
+    Study(
+        "remedy_peaks",
+        "Solar cells, 64 px, few labels: the peak rate of each way to fine-tune, on validation",
+        {"labels": (300,), "remedy": TUNED, "lr": PEAKS, "seed": (TUNING,)},
+        peak_cell,
+    ),
+    Study(
+        "remedies",
+        "Solar cells, 64 px, few labels: ways to fine-tune, each at a peak rate of its own",
+        {"labels": tuple(STRATEGY_EPOCHS), "arm": ARMS, "seed": seeds(4)},
+        remedy_cell,
+        cited={},
+    ),
+    Study(
+        "remedies_shift",
+        "Solar cells, 64 px: trained on 300 monocrystalline cells, scored on both kinds",
+        {"arm": SHIFT_ARMS, "seed": seeds(4)},
+        shift_cell,
+        cited={},
+    ),
+    Study(
+        "text_peaks",
+        "Film reviews, 300 sentences: the peak rate of fine-tuning a sentence encoder, on validation",
+        {"way": ("fine-tuned",), "strength": TEXT_PEAKS, "seed": (TUNING,)},
+        text_peak_cell,
+    ),
+    Study(
+        "text_strengths",
+        "Film reviews, 300 sentences: the C of a logistic regression on frozen features, on validation",
+        {"way": ("frozen",), "strength": TEXT_CS, "seed": (TUNING,)},
+        text_peak_cell,
+    ),
+    Study(
+        "text_fine_tuning",
+        "Film reviews, 300 sentences: a sentence encoder fine-tuned, against frozen features",
+        {"arm": TEXT_ARMS, "seed": seeds(3)},
+        text_cell,
+        cited={},
     ),
     Study(
         "published",
