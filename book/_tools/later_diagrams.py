@@ -414,7 +414,7 @@ def scenarios() -> str:
 
 
 FAMILIES = (
-    ("replay:", "keeps some old samples", ("replay", "A-GEM", "GDumb")),
+    ("replay:", "keeps some old samples", ("replay", "DER++", "A-GEM", "GDumb")),
     ("regularisation:", "holds on to weights ...", ("EWC", "online EWC", "SI", "L2-SP")),
     ("", "... or to answers", ("LwF",)),
     ("architecture:", "new parts for new tasks", ("progressive",)),

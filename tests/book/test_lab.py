@@ -27,6 +27,8 @@ POP_UPS = ".Toastify__toast, .jp-toast, .jp-Dialog"
 GIVEN_UP = re.compile(
     r"(failed request|status 404): http://127\.0\.0\.1:\d+/(lab/tree/[\w/]+|book/_static)/diagrams/\w+\.svg"
     r"|console error: Failed to load resource: the server responded with a status of 404 \(Not Found\)"
+    # a chapter that is closed while Lab still asks its kernel whether a debugger was at work
+    r"|console error: Could not restore the debugger state: Canceled future for debug_request message before replies .*"
 )
 # A server that was started below the book's folder has none of its pictures; their words are there.
 NO_PICTURES = re.compile(

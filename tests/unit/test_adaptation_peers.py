@@ -7,14 +7,19 @@ import functools
 import numpy as np
 import pytest
 import torch
-from skada import CORALAdapter
-from skada.deep._adversarial import CDANLoss, DANNLoss
-from skada.deep.losses import _maximum_mean_discrepancy, deepcoral_loss
-from skada.deep.modules import GradientReversalLayer
 from sklearn.metrics.pairwise import rbf_kernel
 
 from tl_helpers import adaptation
 from tl_helpers.adaptation import shift
+from tl_helpers.book.studies import adaptation_limits
+
+pytest.importorskip("skada", reason="skada, the library that is compared with, is not installed")
+pytest.importorskip("skorch", reason="skada's deep part needs skorch, which is not installed")
+
+from skada import CORALAdapter
+from skada.deep._adversarial import CDANLoss, DANNLoss
+from skada.deep.losses import _maximum_mean_discrepancy, deepcoral_loss
+from skada.deep.modules import GradientReversalLayer
 
 
 def batches(n: int = 24, m: int = 17, d: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,3 +83,18 @@ def test_conditioning_is_skadas_multilinear_map():
     f, p = torch.randn(5, 3, generator=generator), torch.randn(5, 4, generator=generator).softmax(1)
     want = torch.bmm(p.unsqueeze(2), f.unsqueeze(1)).view(-1, 12)  # as in skada's CDANModule
     torch.testing.assert_close(adaptation.conditioned(f, p), want, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("method", adaptation_limits.PEER_METHODS)
+def test_estimators_answer_as_skadas(method):
+    """A pipeline of per-domain statistics, CORAL and a logistic regression, on features that no test has seen."""
+    random = np.random.default_rng(3)
+    answers = random.integers(0, 2, 120)
+    mixed = random.normal(size=(6, 6))
+    home = random.normal(size=(120, 6)) + answers[:, None]
+    abroad, asked = (3 + random.normal(size=(n, 6)) @ mixed for n in (90, 70))
+    x = [home, abroad, asked]
+    ours, theirs = adaptation_limits._ours(method, x, answers), adaptation_limits._skadas(method, x, answers)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    if method == "CORAL":
+        assert np.abs(ours - adaptation_limits._ours("standardised", x, answers)).max() > 0.01

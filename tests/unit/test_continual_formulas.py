@@ -19,8 +19,10 @@ from tl_helpers.continual import (
     AGEM,
     ESTIMATES,
     EWC,
+    L2SP,
     SI,
     Buffer,
+    DERPlusPlus,
     Experience,
     LwF,
     OnlineEWC,
@@ -604,6 +606,71 @@ def test_replay_loss_sample_by_sample(scenario, now):
     step = step_of(model, images(train), train.labels, x, positions)
     assert strategy.extra_loss(step).item() == pytest.approx(want, abs=1e-6)
     assert strategy.extra_loss(step_of(model, images(train), train.labels)) is None
+
+
+# ---- dark experience replay ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", ["task", "class", "domain"])
+@pytest.mark.parametrize("now", [1, 2])
+def test_derpp_loss_sample_by_sample(scenario, now):
+    stream = stream_of(scenario)
+    classes = len(stream.classes)
+    model, strategy = tiny(classes), DERPlusPlus(15, strength=0.3, again=0.8)
+    strategy.before_stream(stream, tiny, 0)
+    said = {}
+    for earlier in range(now):
+        strategy.now = earlier
+        shaken(model, seed=earlier)
+        train = stream[earlier].train
+        with torch.no_grad():
+            said |= dict(zip(train.rows.tolist(), model(images(train)).tolist(), strict=True))
+        strategy.after_experience(model)
+    shaken(model, seed=7, by=0.5)
+    strategy.now = now
+    strategy.before_training(model, stream[now].train)
+    again, positions = strategy.second, torch.tensor([3, 0, 9, 11, 4, 3])
+    x, labels = images(again)[positions], again.labels[positions]
+    rows = again.rows[positions].tolist()
+    logits = model(x).tolist()
+    dark = sum((logits[i][c] - said[rows[i]][c]) ** 2 for i in range(6) for c in range(classes)) / (6 * classes)
+    allowed = masks(scenario, now, [row // 100 for row in rows], classes)
+    want = now * (0.3 * dark + 0.8 * slow_cross_entropy(model(x), labels, allowed))
+    step = step_of(model, images(stream[now].train), stream[now].train.labels, x, positions)
+    assert strategy.extra_loss(step).item() == pytest.approx(want, rel=1e-6, abs=1e-6)
+    assert strategy.extra_loss(step_of(model, images(stream[now].train), stream[now].train.labels)) is None
+    assert strategy.memory() == strategy.buffer.nbytes() + len(again) * classes * 4
+
+
+def test_derpp_without_logits_is_replay():
+    stream, losses = stream_of("class"), []
+    for strategy in (Replay(15), DERPlusPlus(15, strength=0.0)):
+        model = tiny(6)
+        strategy.before_stream(stream, tiny, 0)
+        strategy.now = 0
+        strategy.after_experience(model)
+        strategy.now = 1
+        strategy.before_training(model, stream[1].train)
+        positions = torch.arange(6)
+        x = images(strategy.second)[positions]
+        step = step_of(model, images(stream[1].train), stream[1].train.labels, x, positions)
+        losses.append(strategy.extra_loss(step).item())
+    assert losses[0] == pytest.approx(losses[1], abs=1e-9)
+
+
+def test_l2sp_keeps_a_copy_of_the_backbone():
+    stream, model, strategy = stream_of("domain"), tiny(2), L2SP()
+    strategy.before_stream(stream, tiny, 0)
+    strategy.now = 1
+    strategy.before_training(model, stream[1].train)
+    assert strategy.memory() == sum(8 * parameter.numel() for parameter in model.backbone.parameters())
+
+
+def test_derpp_that_cannot_be():
+    with pytest.raises(ValueError, match="again"):
+        DERPlusPlus(again=-1.0)
+    with pytest.raises(ValueError, match="strength"):
+        DERPlusPlus(strength=-1.0)
 
 
 # ---- buffers ---------------------------------------------------------------------------------------------------------

@@ -21,6 +21,16 @@ def test_more_labels_are_worth_more_on_average():
     assert some > none
 
 
+def test_alone_the_source_says_nothing():
+    """The labelled target cells decide, and not whether there is a source; both arms see the same cells."""
+    both = study.few_target_labels("mono", "poly", 50, seed=1)
+    alone = study.few_target_labels("mono", "poly", 50, seed=1, alone=True)
+    assert alone != both
+    assert alone["balanced_accuracy"] > 50
+    with pytest.raises(ValueError, match="nothing to learn"):
+        study.few_target_labels("mono", "poly", 0, seed=1, alone=True)
+
+
 def test_more_labels_than_there_are():
     with pytest.raises(ValueError, match="5000"):
         study.few_target_labels("mono", "poly", 5000, seed=1)

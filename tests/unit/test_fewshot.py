@@ -365,6 +365,20 @@ def test_pairs_are_of_one_class_or_of_two_half_and_half(labels, count, seed):
     assert pairs == fewshot.pairs_of(labels, count=count, seed=seed)
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_loading_the_sentence_encoder_leaves_no_bar_in_the_page(capfd, shown):
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
+    try:
+        (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
+        fewshot.sentence_encoder()
+        assert logging.is_progress_bar_enabled() == shown
+    finally:
+        (logging.enable_progress_bar if before else logging.disable_progress_bar)()
+    assert "Loading weights" not in "".join(capfd.readouterr())
+
+
 @pytest.mark.slow
 def test_the_sentence_encoder_has_the_weights_of_minilm():
     from tl_helpers.data.text import encode_texts

@@ -10,7 +10,7 @@ from torch import nn
 from torch.func import functional_call
 
 from tl_helpers import heads
-from tl_helpers.book.studies.meta_learning import peak_bytes, sinusoids, stage_features
+from tl_helpers.book.studies.meta_learning import any_frequency, peak_bytes, sinusoids, stage_features
 from tl_helpers.fewshot import EpisodeSampler, meta
 
 METHODS = ("MAML", "first order", "ANIL", "Reptile", "ridge")
@@ -312,6 +312,29 @@ def test_sinusoids_are_the_papers():
         assert residual.item() < 1e-8
         assert b <= 1e-6
         assert 0.1 - 1e-4 <= np.hypot(a, b) <= 5 + 1e-4
+
+
+def test_any_frequency_needs_more_than_two_features():
+    batch = any_frequency(50, points=10, queries=40, seed=3)
+    assert batch.support_x.shape == (50, 10, 1)
+    assert batch.query_y.shape == (50, 40, 1)
+    assert batch.query_x.abs().max() <= 5
+    assert batch.query_y.abs().max() <= 5
+    again = any_frequency(50, points=10, queries=40, seed=3)
+    assert all(torch.equal(one, other) for one, other in zip(batch, again, strict=True))
+    values = {make: torch.linalg.svdvals(_on_a_grid(make)) for make in (sinusoids, any_frequency)}
+    third = {make: float(found[2] / found[0]) for make, found in values.items()}
+    assert third[any_frequency] > 0.3 > 3 * third[sinusoids], "two features would do"
+    with pytest.raises(ValueError, match="one or more"):
+        any_frequency(0)
+
+
+def _on_a_grid(make):
+    """Curves by their mean in 20 bins of x: (200, 20)."""
+    batch = make(200, queries=2000, seed=0)
+    rows = ((batch.query_x + 5) / 10 * 20).long().clamp(0, 19).squeeze(-1)
+    sums = torch.zeros(200, 20).scatter_add(1, rows, batch.query_y.squeeze(-1))
+    return sums / torch.zeros(200, 20).scatter_add(1, rows, torch.ones(rows.shape))
 
 
 def test_episodes_as_tensors():

@@ -32,3 +32,4 @@ from tl_helpers.adaptation.shift import (
     mmd,
 )
 from tl_helpers.adaptation.statistics import adapt_batch_norm, coral, standardise
+from tl_helpers.adaptation.test_time import tent

@@ -10,6 +10,7 @@ from tl_helpers.continual.fisher import ESTIMATES, fisher_diagonal
 from tl_helpers.continual.metrics import average_accuracy, backward_transfer, forgetting, forward_transfer
 from tl_helpers.continual.source import KeepAnswers, between
 from tl_helpers.continual.strategies.agem import AGEM, correction
+from tl_helpers.continual.strategies.derpp import DERPlusPlus
 from tl_helpers.continual.strategies.ewc import EWC, quadratic_penalty
 from tl_helpers.continual.strategies.gdumb import GDumb
 from tl_helpers.continual.strategies.joint import Joint

@@ -227,7 +227,8 @@ def meta_gradient(
     With :math:`\theta'` the weights after the inner loop on the support, and L the query's loss:
 
     - ``"MAML"``: :math:`\nabla_\theta L(\theta'(\theta))`, through the inner loop: of second order (Finn et al. 2017);
-    - ``"first order"``: :math:`\nabla_{\theta'} L(\theta')`, with :math:`\theta'` as if it were no function (same);
+    - ``"first order"``: :math:`\nabla_{\theta'} L(\theta')`, which is the same with the inner gradients taken as constants:
+      then :math:`\theta'` moves exactly as :math:`\theta` does (same);
     - ``"ANIL"``: as MAML, but only the head moves in the inner loop (Raghu et al. 2020);
     - ``"Reptile"``: :math:`\theta - \theta'`, after an inner loop on all samples of the task (Nichol et al. 2018);
     - ``"ridge"``: through a ridge regression in place of an inner loop (Bertinetto et al. 2019).

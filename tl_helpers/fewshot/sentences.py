@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
 from tl_helpers import runtime
 from tl_helpers.models.text import MINILM_SHA256, minilm_folder
@@ -26,7 +27,13 @@ def sentence_encoder() -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer  # here: this import takes seconds
 
     checked_bytes(minilm_folder() / "model.safetensors", MINILM_SHA256)
-    encoder = SentenceTransformer(str(minilm_folder()), device=str(runtime.current().device), local_files_only=True)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # it takes a moment; its bar would stay in the page
+    try:
+        encoder = SentenceTransformer(str(minilm_folder()), device=str(runtime.current().device), local_files_only=True)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
     encoder.max_seq_length = 64
     return encoder
 

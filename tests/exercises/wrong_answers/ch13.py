@@ -65,6 +65,13 @@ def reservoir(stream, size, seed):
     return kept
 
 
+# %% reservoir-sampling | the whole stream as numbers | may be anything
+def reservoir(stream, size, seed):
+    random = np.random.default_rng(seed)
+    items = np.fromiter(stream, int)
+    return list(random.choice(items, min(size, len(items)), replace=False))
+
+
 # %% a-step-that-does-not-hurt | always taken out | nothing to repair
 def corrected(g, r):
     return g - (g @ r) / (r @ r) * r

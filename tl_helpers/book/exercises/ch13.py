@@ -82,24 +82,30 @@ def _which_are_kept(share: np.ndarray, size: int) -> None:
 
 
 def _most_held(reservoir: Callable, size: int) -> int:
-    """How many items of a long stream exist at once, while it is read."""
-    alive, most = [0], 0
+    """How many items of a long stream exist at once, while it is read. They are no numbers: a copy as one would hide."""
+    alive, most, copied = [0], 0, []
 
-    class Item(int):
-        def __init__(self, *_: object) -> None:
+    class Item:
+        def __init__(self) -> None:
             alive[0] += 1
 
         def __del__(self) -> None:
             alive[0] -= 1
 
+        def __int__(self) -> int:
+            copied.append(1)
+            return 0
+
     def stream() -> Iterator[Item]:
         nonlocal most
-        for number in range(200):
-            yield Item(number)
+        for _ in range(200):
+            yield Item()
             most = max(most, alive[0])
 
     kept = reservoir(stream(), size, 5)
     list(kept)  # of a generator
+    if copied:
+        raise Hint("Items may be anything, not only numbers: take one after the other, and keep each as it comes.")
     return max(most, alive[0])
 
 
@@ -148,7 +154,7 @@ def _in_conflict(found: np.ndarray, g: np.ndarray, r: np.ndarray, part: np.ndarr
     if is_(g):
         raise Hint("Where g and r are in conflict, g comes back as it was: take away what points against r.")
     if is_(r, r - (g @ r) / (g @ g) * g):
-        raise Hint("The buffer only vetoes: start from g, and take away what points against r.")
+        raise Hint("The new samples lead: start from g, and take away what points against r.")
     if is_(g + part):
         raise Hint("Now it points against r twice as much as before: look at the sign.")
     if is_(g - 2 * part, -g):
@@ -157,7 +163,7 @@ def _in_conflict(found: np.ndarray, g: np.ndarray, r: np.ndarray, part: np.ndarr
         )
     if is_((g + r) / 2, g + r, (g + r) / np.sqrt(2)):
         raise Hint(
-            "A mean or sum of both gradients is replay; here r adds nothing of its own, it only vetoes a part of g."
+            "A mean or sum of both gradients is replay; here r adds only as much as takes the conflict out of g."
         )
     if is_(np.where(g * r < 0, 0, g), np.where(g * r < 0, 0, g + r), np.where(g * r < 0, 0, (g + r) / 2)):
         raise Hint("You compare number by number: two gradients agree or not as a whole, by g·r.")

@@ -229,7 +229,7 @@ def _way_back(
     return train
 
 
-def few_target_labels(source: str, target: str, labels: int, seed: int) -> dict[str, float]:
+def few_target_labels(source: str, target: str, labels: int, seed: int, *, alone: bool = False) -> dict[str, float]:
     """Solar cells: a linear head on the labelled source and a few labelled target cells, each domain standardised.
 
     Both domains weigh the same in training; without labels of the target the source is alone. The target's statistics are
@@ -242,12 +242,21 @@ def few_target_labels(source: str, target: str, labels: int, seed: int) -> dict[
         Labelled training cells of the target, stratified and nested over the number; 0 for none.
     seed : int
         Of the split and the labelled cells.
+    alone : bool
+        Leave the source out and learn from the target's labels only, which then weigh as much as both domains did.
 
     Returns
     -------
     dict of str to float
         ``balanced_accuracy`` on the target's test split, in %.
+
+    Raises
+    ------
+    ValueError
+        For no labels alone.
     """
+    if alone and not labels:
+        raise ValueError("labels=0 alone: there is nothing to learn from.")
     cells = load_task("elpv", seed=seed)
     home, abroad = cells.only(domain=source), cells.only(domain=target)
     stages = [AFTER[CELLS], "head_conv"]
@@ -265,6 +274,9 @@ def few_target_labels(source: str, target: str, labels: int, seed: int) -> dict[
         inputs = np.concatenate([inputs, own(abroad, few.rows("train"))])
         weights = np.concatenate([weights, np.full(labels, len(answers) / labels)])
         answers = np.concatenate([answers, few.labels("train")])
+    if alone:
+        inputs, answers = inputs[-labels:], answers[-labels:]
+        weights = 2 * weights[-labels:]
     head = LogisticRegression(C=0.01, max_iter=2000).fit(inputs, answers, sample_weight=weights)
     said = head.predict(own(abroad, abroad.rows("test")))
     return {"balanced_accuracy": 100 * float(balanced_accuracy_score(abroad.labels("test"), said))}

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from tl_helpers import stats
-from tl_helpers.book import baseline, results
+from tl_helpers.book import baseline, replication, results
 from tl_helpers.book.replication import TUNING, seeds
 from tl_helpers.book.results import Study
-from tl_helpers.book.studies.remedies import peak_cell, remedy_cell, shift_cell, text_cell, text_peak_cell
+from tl_helpers.book.studies.remedies import REMEDIES, peak_cell, remedy_cell, shift_cell, text_cell, text_peak_cell
 from tl_helpers.data import Samples, Task, load_task
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone
@@ -163,10 +163,10 @@ def train_strategy(strategy: str, labels: int, seed: int, *, fresh: bool | None 
     return fit(model, few, None, recipe, method=method, seed=seed, name=strategy, fresh=fresh), model
 
 
-TUNED = ("plain", "discriminative rates", "gradual unfreezing", "head first")
-"""What changes how much the network learns at one peak rate gets a peak of its own; the others share plain's."""
+TUNED = tuple(REMEDIES)
+"""Each remedy gets a peak rate of its own: most of them change how much the network learns at one peak."""
 
-PEAKS = (3e-4, 1e-3, 3e-3, 1e-2)
+PEAKS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """The grid from which each remedy gets its peak rate."""
 
 ARMS = (
@@ -175,12 +175,13 @@ ARMS = (
     "discriminative rates, 0.001",
     "gradual unfreezing, 0.001",
     "head first, 0.001",
+    "frozen statistics, 0.0003",
     "frozen statistics, 0.001",
-    "L2-SP, 0.001",
+    "L2-SP, 0.003",
     "soft labels, 0.001",
     "from scratch, 0.001",
 )
-"""Remedies at the peak rates that chapter 4 compares: those that validation chose, and plain's for discriminative rates."""
+"""Remedies at the peak rates that chapter 4 compares: those that validation chose, and for two of them plain's, too."""
 
 
 def validated_peaks() -> pd.DataFrame:
@@ -192,6 +193,8 @@ def validated_peaks() -> pd.DataFrame:
 
 def verdicts(peaks: Mapping[str, float], overlap: float) -> pd.DataFrame:
     """Each remedy minus plain fine-tuning, at 50 and at 300 labels, from the record; all judged together.
+
+    With fresh seeds only the arms that claims cite are recorded; the others are left out.
 
     Parameters
     ----------
@@ -206,11 +209,11 @@ def verdicts(peaks: Mapping[str, float], overlap: float) -> pd.DataFrame:
         By labels and remedy: ``peak``, ``accuracy`` (%), the mean ``difference`` with ``low`` and ``high`` of its 95 %
         interval (points), ``p`` corrected over all rows (Holm 1979), and the ``verdict`` at 5 %.
     """
-    rows = []
+    rows, known = [], set(results.load("remedies")["arm"])
     for labels in STRATEGY_EPOCHS:
         plain = accuracies("plain", labels, peaks["plain"])
         for remedy, peak in peaks.items():
-            if remedy != "plain":
+            if remedy != "plain" and (f"{remedy}, {peak:g}" in known or not replication.base()):
                 own = accuracies(remedy, labels, peak)
                 differences = np.subtract(own, plain)
                 mean, low, high = stats.interval(differences, overlap=overlap)
@@ -340,14 +343,14 @@ STUDIES = (
     Study(
         "remedies",
         "Solar cells, 64 px, few labels: ways to fine-tune, each at a peak rate of its own",
-        {"labels": tuple(STRATEGY_EPOCHS), "arm": ARMS, "seed": seeds(4)},
+        {"labels": tuple(STRATEGY_EPOCHS), "arm": ARMS, "seed": seeds(6)},
         remedy_cell,
-        cited={},
+        cited={"arm": ("plain, 0.001", "frozen statistics, 0.0003", "frozen statistics, 0.001", "from scratch, 0.001")},
     ),
     Study(
         "remedies_shift",
         "Solar cells, 64 px: trained on 300 monocrystalline cells, scored on both kinds",
-        {"arm": SHIFT_ARMS, "seed": seeds(4)},
+        {"arm": SHIFT_ARMS, "seed": seeds(8)},
         shift_cell,
         cited={},
     ),
@@ -366,7 +369,7 @@ STUDIES = (
     Study(
         "text_fine_tuning",
         "Film reviews, 300 sentences: a sentence encoder fine-tuned, against frozen features",
-        {"arm": TEXT_ARMS, "seed": seeds(3)},
+        {"arm": TEXT_ARMS, "seed": seeds(5)},
         text_cell,
         cited={},
     ),
@@ -380,7 +383,7 @@ STUDIES = (
     Study(
         "textile_grid",
         "Textile defects, 96 px: the second data set, on which the rule for the freeze depth is tested",
-        {"labels": (50, 300), "depth": (0, 3, 6, 7, 8, 9), "lr": (3e-4, 1e-3, 3e-3), "seed": seeds(3)},
+        {"labels": (50,), "depth": (0, 3, 6, 7, 8, 9), "lr": (3e-4, 1e-3, 3e-3), "seed": seeds(5)},
         textile_cell,
         cited={},
     ),

@@ -362,6 +362,41 @@ def sinusoids(tasks: int, *, points: int = 10, queries: int = 10, seed: int | Se
     return meta.EpisodeBatch(*(torch.tensor(part, dtype=torch.float32) for part in parts))
 
 
+def any_frequency(
+    tasks: int, *, points: int = 10, queries: int = 10, seed: int | Sequence[int] = 0
+) -> meta.EpisodeBatch:
+    """Sine curves that no few features span: y = A sin(w x - phase), with w uniform in [0.5, 2], the rest as `sinusoids`.
+
+    Tasks, points, queries and seed, and the shapes of what is returned, are those of `sinusoids`.
+    """
+    if min(tasks, points, queries) < 1:
+        raise ValueError(f"tasks={tasks}, points={points}, queries={queries}: one or more of each.")
+    random = np.random.default_rng(seed)
+    size, phase, frequency = (random.uniform(*span, (tasks, 1, 1)) for span in ((0.1, 5), (0, np.pi), (0.5, 2)))
+    parts = []
+    for count in (points, queries):
+        x = random.uniform(-5, 5, (tasks, count, 1))
+        parts += [x, size * np.sin(frequency * x - phase)]
+    return meta.EpisodeBatch(*(torch.tensor(part, dtype=torch.float32) for part in parts))
+
+
+def any_frequency_errors(method: str, curves: meta.EpisodeBatch, seed: int) -> np.ndarray:
+    """Squared error of each curve, (T,), after ten steps from a start that was learned on curves of any frequency.
+
+    `method` is a key of `SINES`, with the recipe of the sinusoids; the inner rate is the best of `SINE_RATES` on
+    validation curves of this family.
+    """
+    model = meta.mlp(seed=seed)
+    run = meta.meta_train(model, lambda step: any_frequency(SINE_TASKS, seed=[seed, step]), SINES[method], seed=seed)
+    held_out, found = any_frequency(100, queries=50, seed=[1000 + seed, 10]), {}
+    for rate in SINE_RATES:
+        try:
+            found[rate] = sine_errors(model, run.weights, method, held_out, rate)[-1].mean()
+        except ValueError:  # diverged
+            found[rate] = math.inf
+    return sine_errors(model, run.weights, method, curves, min(found, key=found.get))[-1]
+
+
 def train_sines(method: str, points: int, seed: int, *, fresh: bool = False) -> tuple[meta.Learner, meta.MetaRun]:
     """Meta-training of the 40-40 network on sinusoids with some support points; `SCRATCH` is left untrained.
 

@@ -1,4 +1,4 @@
-"""A-GEM: the buffer does not teach, it only vetoes steps that would hurt it."""
+"""A-GEM: the buffer corrects steps that would hurt it, and no others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class AGEM(Replay):
     r"""Averaged gradient episodic memory (Chaudhry et al. 2019), with the buffer of `Replay`.
 
     Where the gradient g points against the gradient r of the buffer, :math:`g \cdot r < 0`, its part along r is
-    removed: :math:`g \leftarrow g - \frac{g \cdot r}{r \cdot r} r`.
+    removed: :math:`g \leftarrow g - \frac{g \cdot r}{r \cdot r} r`. As the product is negative, this adds a multiple of r.
     """
 
     name = "A-GEM"

@@ -26,3 +26,7 @@ class L2SP(Strategy):
 
     def extra_loss(self, step: Step) -> Tensor | None:
         return total(super().extra_loss(step), self.pull.extra_loss(step) if self.now else None)
+
+    def memory(self) -> int:
+        """The backbone's weights of before the experience, while they pull."""
+        return super().memory() + sum(tensor.nbytes for tensor in self.pull._start)

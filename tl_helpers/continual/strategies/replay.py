@@ -38,9 +38,10 @@ class Replay(Strategy):
         again = None if step.second_x is None else self.now * self.loss_again(step)
         return total(super().extra_loss(step), again)
 
-    def loss_again(self, step: Step) -> torch.Tensor:
-        """Cross-entropy of the rehearsal batch, a scalar."""
-        logits = step.model.above(step.second_x, step.depth).float()
+    def loss_again(self, step: Step, logits: torch.Tensor | None = None) -> torch.Tensor:
+        """Cross-entropy of the rehearsal batch, a scalar; of its logits, where they are known already."""
+        if logits is None:
+            logits = step.model.above(step.second_x, step.depth).float()
         labels = self.second.labels[step.second_positions].to(logits.device)
         return masked_cross_entropy(logits, labels, self._allowed_again[step.second_positions])
 
