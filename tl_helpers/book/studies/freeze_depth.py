@@ -126,7 +126,7 @@ def worth(frame: pd.DataFrame, accuracy: str, title: str, names: dict[str, str] 
     some = frame[frame["what"].isin(names)]
     some = some.assign(what=some["what"].map(names), accuracy=some[accuracy])
     axes = plots.stage_curve(some, x="kept", series="what", references={"base B": round(base, 1)}, title=title)
-    axes.set_ylim(20, 101)  # the same in all figures
+    axes.set(xlabel="stages kept", ylim=(20, 101))  # the same in all figures
     return axes
 
 
