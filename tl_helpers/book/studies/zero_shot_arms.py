@@ -243,3 +243,25 @@ def eszsl_on_names(x: np.ndarray, vectors: np.ndarray, splits: dict[int, emoji.S
             row["accuracy"] = zeroshot.accuracy(found, np.arange(len(split.unseen)))
             rows.append(row | {"skewness of N₁": zeroshot.hubness(found)})
     return pd.DataFrame(rows)
+
+
+BETAS = (1.0, 3.0, 10.0, 30.0, 100.0)
+"""Inverse temperatures of the inverted softmax, on offer to the choice on validation concepts."""
+
+NEIGHBOURS = (1, 3, 10, 30, 100)
+"""The k of CSLS, as many."""
+
+
+def tuned_corrections(x: np.ndarray, vectors: np.ndarray, split: emoji.Split) -> tuple[float, int]:
+    """The beta of the inverted softmax and the k of CSLS that are best on validation concepts.
+
+    From features of all drawings, float (1884, p), and embeddings of all names, (1884, 384). The map is learned without the
+    validation concepts, and the sums run over its training drawings.
+    """
+    learned, tested = split.train, split.validation
+    one = zeroshot.ridge_map(x[learned], vectors[learned], strength=0.1)
+    scores, bank = (zeroshot.cosine(one(x[rows]), vectors[tested]) for rows in (tested, learned))
+    truth = np.arange(len(tested))
+    beta = max(BETAS, key=lambda beta: zeroshot.accuracy(zeroshot.inverted_softmax(scores, bank, beta=beta), truth))
+    k = max(NEIGHBOURS, key=lambda k: zeroshot.accuracy(zeroshot.csls(scores, bank, k=k), truth))
+    return beta, k
