@@ -145,18 +145,18 @@ def test_ridge_is_scikit_learns(p):
 
 @pytest.mark.parametrize("p", [4, 30])
 def test_eszsl_by_its_equation(p):
-    """With a matrix Y of ones and zeros, and with minus ones as in the paper: the same, as the features are centred."""
+    """With a matrix Y of ones and zeros; minus ones, as in the paper, give twice that, as the features are centred."""
     x, signatures, own = cloud(20, p) * 2 + 1, cloud(6, 3, seed=1), np.random.default_rng(2).integers(0, 6, 20)
     centred, y = x - x.mean(axis=0), np.eye(6)[own]
     gamma = 0.3 * np.mean(np.sum(centred**2, axis=1)) * np.eye(p)
     lam = 0.7 * np.mean(np.sum(signatures**2, axis=1)) * np.eye(3)
     inverse = np.linalg.inv
     found = zeroshot.eszsl_map(x, signatures, own, strength=0.3, signature_strength=0.7)
-    for targets in (y, 2 * y - 1):
+    for targets, times in ((y, 1), (2 * y - 1, 2)):
         want = inverse(centred.T @ centred + gamma) @ centred.T @ targets @ signatures
         want = want @ inverse(signatures.T @ signatures + lam)
-        np.testing.assert_allclose(found.weight, want, atol=1e-8)
-    np.testing.assert_allclose(found(x), centred @ want, atol=1e-8)
+        np.testing.assert_allclose(times * found.weight, want, atol=1e-8)
+        np.testing.assert_allclose(times * found(x), centred @ want, atol=1e-8)
 
 
 def test_ranking_loss_term_by_term():

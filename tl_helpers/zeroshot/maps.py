@@ -78,6 +78,7 @@ def eszsl_map(
 
     X are features, float (N, p), less their mean; S the signatures of the L seen classes, (L, a): one column an attribute,
     or a name's embedding; `own` says which is each sample's own, int (N,), and Y, (N, L), has a 1 there and 0 elsewhere.
+    (The paper's -1 elsewhere gives twice V, as X is centred.)
     Gamma is `strength` times the mean squared length of a row of X, lambda `signature_strength` times that of a row of S.
     The score of a new class with signature s is :math:`x V s^\top`: use `cosine` where all signatures have one length.
     Without the last factor it is ridge regression from features to signatures.

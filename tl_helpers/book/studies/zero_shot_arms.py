@@ -248,8 +248,8 @@ def eszsl_on_names(x: np.ndarray, vectors: np.ndarray, splits: dict[int, emoji.S
 BETAS = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Inverse temperatures of the inverted softmax, on offer to the choice on validation concepts."""
 
-NEIGHBOURS = (1, 3, 10, 30, 100)
-"""The k of CSLS, as many."""
+NEIGHBOURS = (3, 10, 30, 100, 200)
+"""The k of CSLS, as many: 200 is all names."""
 
 
 def tuned_corrections(x: np.ndarray, vectors: np.ndarray, split: emoji.Split) -> tuple[float, int]:
