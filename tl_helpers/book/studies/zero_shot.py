@@ -47,7 +47,7 @@ BACK_STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """The same, from names to images."""
 
 MARGINS = (0.2, 0.4, 0.8, 1.6)
-TOPS = (1, 3, 10, 30, 100, 300)
+TOPS = (1, 3, 10, 30, 100)
 
 PERSON = {
     "1F468": "1F9D1", "1F469": "1F9D1",  # man, woman: adult
