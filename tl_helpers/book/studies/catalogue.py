@@ -5,6 +5,7 @@ from __future__ import annotations
 from tl_helpers.book.results import Study
 from tl_helpers.book.studies import (
     adaptation,
+    adaptation_limits,
     continual,
     domain_streams,
     few_shot,
@@ -22,6 +23,7 @@ STUDIES: dict[str, Study] = {
         *first_transfer.STUDIES,
         *fine_tuning.STUDIES,
         *adaptation.STUDIES,
+        *adaptation_limits.STUDIES,
         *transfer.STUDIES,
         *few_shot.STUDIES,
         *meta_learning.STUDIES,
