@@ -9,6 +9,7 @@ from tl_helpers.book.studies import (
     domain_streams,
     few_shot,
     fine_tuning,
+    first_transfer,
     forgetting,
     meta_learning,
     transfer,
@@ -18,6 +19,7 @@ from tl_helpers.book.studies import (
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
+        *first_transfer.STUDIES,
         *fine_tuning.STUDIES,
         *adaptation.STUDIES,
         *transfer.STUDIES,
