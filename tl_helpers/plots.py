@@ -246,6 +246,42 @@ def learning_curves(
     return ax
 
 
+def trade_off(
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    knob: str,
+    series: str = "way",
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    faint: Sequence[str] = (),
+    ax: Axes | None = None,
+) -> Axes:
+    """Two metrics in % against each other: one line a series through its means, from the lowest to the highest `knob`.
+
+    Values are drawn as they are. A ring marks the lowest value of the knob; runs are faint dots. Series named in `faint` are
+    drawn in grey, to compare with. A ValueError for an empty frame or a missing column.
+    """
+    need(frame, x, y, knob, series)
+    for metric in (x, y):
+        need_percent(frame[metric], "%", metric)
+    ax = _new_axes(ax, height=4.4)
+    names = list(dict.fromkeys(frame[series]))
+    palette = colours(name for name in names if name not in faint) | dict.fromkeys(faint, OKABE_ITO["grey"])
+    for name, marker in zip(names, itertools.cycle(MARKERS)):
+        rows = frame[frame[series] == name]
+        means = rows.groupby(knob)[[x, y]].mean().sort_index()
+        style = {"color": palette[str(name)], "marker": marker}
+        ax.plot(rows[x], rows[y], linestyle="", markersize=3, alpha=0.25, **style)
+        ax.plot(means[x], means[y], label=str(name), **style)
+        ax.plot(means[x].iloc[:1], means[y].iloc[:1], "o", markersize=11, fillstyle="none", color=style["color"])
+    ax.set(title=title, xlabel=x_label, ylabel=y_label)
+    ax.legend(loc="best", fontsize=9)
+    return ax
+
+
 def stage_curve(
     frame: pd.DataFrame,
     x: str = "stage",

@@ -56,7 +56,10 @@ def main(arguments: list[str], folder: Path = ROOT / "notebooks") -> int:
     url, lacking = address(), []
     for path in sorted(folder.glob("*.ipynb")):
         text = path.read_text(encoding="utf-8")
-        wanted = json.dumps(with_cell(json.loads(text), path.name[:2], url), indent=1, ensure_ascii=False) + "\n"
+        wanted = (
+            json.dumps(with_cell(json.loads(text), path.name.partition("_")[0], url), indent=1, ensure_ascii=False)
+            + "\n"
+        )
         if wanted != text:
             lacking.append(path.name)
             if "--check" not in arguments:

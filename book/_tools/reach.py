@@ -139,8 +139,9 @@ def reach(path: Path, root: Path | None = None) -> str:
     known, notebook = modules(root), path.suffix == ".ipynb"
     own = [path] if notebook else [path, *_beside(path, root)]
     first = {name for file in own for name in direct(file, known)}
+    number = path.name.partition("_")[0]
     if notebook:  # its exercises' checks are found by their place, not by an import
-        first |= {f"tl_helpers.book.exercises.ch{path.name[:2]}"} & set(known)
+        first |= {f"tl_helpers.book.exercises.ch{number}"} & set(known)
     names = closure(first, known)
     files = [*own, *(known[name] for name in names)]
     digest = hashlib.sha256(sys.version.encode() + _installed().encode())
@@ -149,7 +150,7 @@ def reach(path: Path, root: Path | None = None) -> str:
     if notebook:
         digest.update(json.dumps([os.environ.get(name) for name in SETTINGS]).encode())
         digest.update(_said_by_fresh_seeds(path.stem, root).encode())
-        questions = root / "tl_helpers" / "book" / "quizzes" / f"ch{path.name[:2]}.toml"
+        questions = root / "tl_helpers" / "book" / "quizzes" / f"ch{number}.toml"
         digest.update(questions.read_bytes() if questions.exists() else b"")
     of_tests = [file for file in files if file.is_relative_to(root / "tests")]
     everything = any(code(file).looks_around for file in of_tests)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 HOST = "http://127.0.0.1:9"  # nobody is there: the browser gets what the test hands it
 CHAPTERS = sorted(path.stem.removeprefix("ch") for path in quiz.FOLDER.glob("*.toml"))
-PAGES = {path.split("/")[1][:2]: path for path in chapter_pages()}
+PAGES = {path.split("/")[1].partition("_")[0]: path for path in chapter_pages()}
 ASKING = ".cell_output .tl-asking"
 
 ALONE = """<!doctype html><html lang="en" data-theme="{theme}"><meta name="viewport" content="width=device-width">

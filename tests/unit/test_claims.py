@@ -124,6 +124,13 @@ def test_re_splits_of_what_is_not_the_test(capsys):
     chapter.begin("98_next")
 
 
+def test_re_splits_of_classes(capsys):
+    chapter.begin("99_resplits")
+    assert claims.resplits((200, 1000)) == 0.2
+    assert "200 classes to test on, 1000 others" in capsys.readouterr().out
+    chapter.begin("98_next")
+
+
 def test_an_effect_that_re_splits_cannot_show():
     """Above zero for independent seeds, not so for re-splits."""
     gains = [0.5, 1.4, 0.6, 1.5, 0.5]

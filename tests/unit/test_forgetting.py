@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pandas as pd
 import pytest
 import torch
 
@@ -135,3 +136,33 @@ def test_what_is_rehearsed_is_not_what_is_asked():
 def test_an_unknown_mitigation_is_refused():
     with pytest.raises(ValueError, match="use none, frozen statistics"):
         forgetting.fine_tuned(forgetting.Start(0, 1e-3, "hope"), 0)
+
+
+def points(validation, kept, rates=(1e-4, 1e-3, 1e-2)):
+    return pd.DataFrame({"rate": rates, "validation_accuracy": validation, "kept": kept})
+
+
+def test_kept_on_demand_takes_the_lowest_rate_that_reaches_each_demand():
+    way = points([70.0, 80.0, 90.0], [110.0, 60.0, 10.0])
+    assert forgetting.kept_on_demand(way, (70,)) == 100.0  # at most 100
+    assert forgetting.kept_on_demand(way, (71, 80)) == 60.0
+    assert forgetting.kept_on_demand(way, (80, 85, 95)) == pytest.approx((60 + 10 + 0) / 3)
+    assert forgetting.kept_on_demand(way.iloc[::-1], (75,)) == 60.0  # in whatever order the rows come
+    assert forgetting.kept_on_demand(points([70.0, 90.0, 60.0], [90.0, 50.0, 0.0]), (60,)) == 90.0
+
+
+def test_the_twins_differ_by_their_norms_alone():
+    batch, layer = (forgetting.small_backbone(norm, 0) for norm in ("batch norm", "layer norm"))
+    one, other = dict(batch.named_parameters()), dict(layer.named_parameters())
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in layer.modules())
+
+
+@pytest.mark.slow
+def test_letters_held_out_are_not_learned():
+    train, test = forgetting.letters("train"), forgetting.letters("test")
+    assert train.classes == test.classes
+    assert not set(train.rows.tolist()) & set(test.rows.tolist())
+    assert (test.labels.bincount() == forgetting.LETTERS_HELD_OUT).all()
+    assert train.inputs.float().mean() > 128  # dark on light

@@ -24,7 +24,7 @@ def test_every_chapter_has_the_cell_with_the_address_of_the_configuration(capsys
 def test_it_comes_before_the_first_import_and_not_into_the_site(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     first = next(cell for cell in cells if cell["cell_type"] == "code")
-    assert first["id"] == f"c{path.name[:2]}-install"
+    assert first["id"] == f"c{path.name.partition('_')[0]}-install"
     assert first["metadata"]["tags"] == ["remove-cell"]
 
 

@@ -39,7 +39,7 @@ def test_each_chapter_has_its_card_under_the_caption_of_its_part():
 
 def test_each_card_carries_its_chapters_number():
     text = LANDING.read_text(encoding="utf-8")
-    cards = re.findall(r"\{grid-item-card\} (\d+) · .*\n:link: +/?notebooks/(\d+)_", text)
+    cards = re.findall(r"\{grid-item-card\} (\d+[a-z]?) · .*\n:link: +/?notebooks/(\d+[a-z]?)_", text)
     chapters = [chapter for _, some in parts_of_toc(TOC.read_text(encoding="utf-8")) for chapter in some]
     assert len(cards) == len(chapters)
-    assert [(card, chapter) for card, chapter in cards if int(card) != int(chapter)] == []
+    assert [(card, chapter) for card, chapter in cards if card != chapter.lstrip("0")] == []

@@ -87,6 +87,24 @@ def test_learning_curves_draw_means_in_percent_with_labels_and_units(runs):
     assert _complete(ax)
 
 
+def test_a_trade_off_goes_through_the_means_from_the_lowest_knob(runs):
+    runs = runs.assign(kept=100 - runs["accuracy"])
+    ax = plots.trade_off(
+        runs, "accuracy", "kept", "labels", "method", title="t", x_label="a", y_label="k", faint=["from scratch"]
+    )
+    means = [line for line in ax.lines if not line.get_label().startswith("_")]
+    assert [line.get_label() for line in means] == ["frozen features", "from scratch"]
+    np.testing.assert_allclose(means[0].get_xdata(), [81.0, 83.0, 85.0])
+    np.testing.assert_allclose(means[0].get_ydata(), [19.0, 17.0, 15.0])
+    assert means[1].get_color() == plots.OKABE_ITO["grey"] != means[0].get_color()
+
+
+def test_a_trade_off_of_fractions_is_refused(runs):
+    runs = runs.assign(kept=runs["accuracy"] / 100)
+    with pytest.raises(ValueError, match="fractions"):
+        plots.trade_off(runs, "accuracy", "kept", "labels", "method", title="t", x_label="a", y_label="k")
+
+
 def test_bars_draw_mean_spread_and_reference(runs):
     ax = plots.bars(runs[runs.labels == 20], references={"published": 82.44})
     assert [patch.get_width() for patch in ax.patches] == pytest.approx([81, 61])

@@ -6,12 +6,14 @@ import itertools
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import skew
 from sklearn.linear_model import Ridge
 
 from tl_helpers import zeroshot
+from tl_helpers.book.studies import accented_letters, zero_shot_arms
 from tl_helpers.book.studies import zero_shot as study
 from tl_helpers.data import Samples
 from tl_helpers.data.text import encode_texts
@@ -71,6 +73,9 @@ def test_names_in_a_template():
         (lambda: zeroshot.ridge_map(cloud(3), cloud(3), strength=0), "above 0"),
         (lambda: zeroshot.ridge_map(cloud(3), cloud(3))(cloud(2, 4)), "trained on 5"),
         (lambda: zeroshot.ranking_map(cloud(3), cloud(1), [0, 0, 0]), "two names"),
+        (lambda: zeroshot.eszsl_map(cloud(3), cloud(3), [0, 1, 3]), "run from 0 to 3"),
+        (lambda: zeroshot.eszsl_map(cloud(3), cloud(3), [0, 1, 2], signature_strength=0), "both above 0"),
+        (lambda: accented_letters.learned("magic", cloud(3), np.arange(3), (1,)), "magic"),
         (lambda: zeroshot.ranking_map(cloud(3), cloud(3), [0, 1, 3]), "run from 0 to 3"),
         (lambda: zeroshot.ranking_map(cloud(3), cloud(3), [0, 1, 2], margin=0), "no loss"),
         (lambda: zeroshot.ranks(cloud(3), np.array([0, 1])), "3 samples"),
@@ -136,6 +141,22 @@ def test_ridge_is_scikit_learns(p):
     peer = Ridge(alpha=0.3 * np.mean(np.sum(centred**2, axis=1))).fit(x, targets)
     new = cloud(5, p, seed=2)
     np.testing.assert_allclose(zeroshot.ridge_map(x, targets, strength=0.3)(new), peer.predict(new), atol=1e-6)
+
+
+@pytest.mark.parametrize("p", [4, 30])
+def test_eszsl_by_its_equation(p):
+    """With a matrix Y of ones and zeros; minus ones, as in the paper, give twice that, as the features are centred."""
+    x, signatures, own = cloud(20, p) * 2 + 1, cloud(6, 3, seed=1), np.random.default_rng(2).integers(0, 6, 20)
+    centred, y = x - x.mean(axis=0), np.eye(6)[own]
+    gamma = 0.3 * np.mean(np.sum(centred**2, axis=1)) * np.eye(p)
+    lam = 0.7 * np.mean(np.sum(signatures**2, axis=1)) * np.eye(3)
+    inverse = np.linalg.inv
+    found = zeroshot.eszsl_map(x, signatures, own, strength=0.3, signature_strength=0.7)
+    for targets, times in ((y, 1), (2 * y - 1, 2)):
+        want = inverse(centred.T @ centred + gamma) @ centred.T @ targets @ signatures
+        want = want @ inverse(signatures.T @ signatures + lam)
+        np.testing.assert_allclose(times * found.weight, want, atol=1e-8)
+        np.testing.assert_allclose(times * found(x), centred @ want, atol=1e-8)
 
 
 def test_ranking_loss_term_by_term():
@@ -391,3 +412,85 @@ def test_choosing_never_looks_at_the_unseen(monkeypatch):
     assert not set.union(*asked) & set(split.unseen.tolist())
     assert chosen.validation_accuracy == 100
     assert asked[-1] == set(split.seen.tolist())  # trained again on all that is seen
+
+
+# ---- the arms that chapters run live -----------------------------------------------------------------------------------
+
+
+def test_a_wording_is_chosen_on_other_domains_and_its_worth_measured_on_the_other_half():
+    rows = [
+        ("a", "x", 60, 58, 62), ("b", "x", 70, 75, 65), ("a", "y", 50, 50, 50), ("b", "y", 80, 82, 78),
+        ("a", "z", 90, 91, 89), ("b", "z", 55, 60, 50),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["wording", "domain", "accuracy", "one_half", "other_half"])
+    found = zero_shot_arms.chosen_elsewhere(table)
+    assert found["wording"].tolist() == ["a", "a", "b"]
+    assert found["accuracy"].tolist() == [60, 50, 55]
+    assert found["mean"].tolist() == [65, 65, 72.5]
+    assert found["worth"].tolist() == [(3 + 17) / 2, (28 + 32) / 2, (39 + 31) / 2]
+
+
+def test_seen_and_unseen_compete_for_drawings_that_the_map_has_not_seen():
+    random = np.random.default_rng(0)
+    vectors = unit(random.normal(size=(40, 6)))
+    x = {artist: vectors + 0.01 * random.normal(size=(40, 6)) for artist in study.ARTISTS}
+    train, aside, new = np.arange(30), np.arange(5, 12), np.arange(30, 40)
+    scores, truth, seen = zero_shot_arms.generalised_task(x, vectors, train, aside, new)
+    assert scores.shape == (17, 40)
+    assert truth.tolist() == [*range(5, 12), *range(30, 40)]
+    assert seen.tolist() == [True] * 30 + [False] * 10
+    changed = x | {"openmoji": np.where(np.isin(np.arange(40), aside)[:, None], 9.0, x["openmoji"])}
+    again, *_ = zero_shot_arms.generalised_task(changed, vectors, train, aside, new)
+    np.testing.assert_allclose(again[7:], scores[7:])  # what is set aside teaches the map nothing
+
+
+def test_relatives_are_the_nearest_names():
+    vectors = unit(cloud(12, 4))
+    found = zero_shot_arms.relatives(vectors, np.arange(8), np.array([9, 11]), each=2)
+    nearest = {k for other in (9, 11) for k in np.argsort(-(vectors[:8] @ vectors[other]))[:2]}
+    assert set(np.flatnonzero(found)) == nearest
+
+
+def test_the_controls_rows():
+    columns = {"method": ["ridge"], "artist": ["twemoji"], "seen": [50], "seed": [0]}
+    for start in ("", "across_"):
+        columns |= {f"{start}accuracy{end}": [1.0] for end in ("", "_20", "_50", "_100")}
+    found = zero_shot_arms.by_artists(pd.DataFrame(columns))
+    assert set(found["artists"]) == {"Twemoji → Twemoji", "Twemoji → OpenMoji"}
+    assert sorted(set(found["offered"])) == [20, 50, 100, 200]
+    assert len(found) == 8
+
+
+def test_letters_are_case_letter_and_mark():
+    known = accented_letters.letters()
+    table = known.table.set_index("character")
+    assert table.loc["é", ["case", "letter", "mark"]].tolist() == ["small", "e", "acute"]
+    assert table.loc["Ž", "name"] == "latin capital letter z with caron"
+    assert "ế" not in table.index  # two marks
+    assert (known.attributes.sum(axis=1) == 3).all()
+    assert len(np.unique(known.attributes, axis=0)) == len(table)  # no two characters have the same attributes
+    one = known.attributes[table.index.get_loc("é")]
+    assert {known.columns[k] for k in np.flatnonzero(one)} == {"case: small", "letter: e", "mark: acute"}
+    assert known.prints.shape == (len(known.own), 784)
+    assert 0 <= known.prints.min() < known.prints.max() <= 1
+
+
+def test_unseen_letters_are_made_of_parts_that_were_seen():
+    known, split = accented_letters.letters(), accented_letters.split_letters(3)
+    parts = [set(part.tolist()) for part in (split.train, split.validation, split.unseen)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == len(known.table)
+    assert known.attributes[split.train].any(axis=0).all()
+    rows = accented_letters.rows_of(split.unseen[:2])
+    assert known.own[rows].tolist() == np.repeat(split.unseen[:2], len(rows) // 2).tolist()
+
+
+def test_a_choice_among_letters_never_looks_at_the_unseen(monkeypatch):
+    split, asked = accented_letters.split_letters(0), []
+    rows_of = accented_letters.rows_of
+    monkeypatch.setattr(accented_letters, "rows_of", lambda some: asked.append(set(some.tolist())) or rows_of(some))
+    monkeypatch.setattr(accented_letters, "SETTINGS", {"ridge": [(1.0,), (3.0,)]})
+    one, setting = accented_letters.choose("ridge", accented_letters.letters().attributes, split)
+    assert not set.union(*asked) & set(split.unseen.tolist())
+    assert setting in [(1.0,), (3.0,)]
+    scores, truth = accented_letters.answers(one, accented_letters.letters().attributes, split.unseen)
+    assert zeroshot.accuracy(scores, truth) > 10 * zeroshot.chance(len(split.unseen))

@@ -66,7 +66,7 @@ def describe() -> pd.Series:
             "backbone": f"{BACKBONE}, ImageNet weights, frozen",
             "features": f"after {STAGE}, averaged over the picture",
             "pictures": f"{SIZE} x {SIZE} pixels",
-            "head": f"standardised features, logistic regression (C = {C})",
+            "head": f"standardise, logistic regression (C = {C})",
             "scores": "accuracy and balanced accuracy on the test split",
         },
         name="the baseline of part 1",

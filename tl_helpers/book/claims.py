@@ -140,7 +140,7 @@ def effect(mean: float, low: float, high: float, unit: str = "") -> str:
 SEEDS, RESPLITS = "seeds", "re-splits"
 
 
-def resplits(task: Task, part: str = "test") -> float:
+def resplits(task: Task | tuple[int, int], part: str = "test") -> float:
     """The seeds of this chapter are random re-splits of one data set: widen the intervals of all that follows.
 
     Such seeds share most of their samples, so their values differ less than those of new data would. `check`, `compare` and
@@ -149,8 +149,9 @@ def resplits(task: Task, part: str = "test") -> float:
 
     Parameters
     ----------
-    task : Task
-        One of the splits: how many samples are tested on, and how many others there are.
+    task : Task, or (int, int)
+        One of the splits: how many samples are tested on, and how many others there are. Two numbers say just that, where
+        what is divided anew are no samples but classes.
     part : {"test", "validation"}
         What is tested on. With ``validation`` the test is the same for all seeds, and only the others are divided anew.
 
@@ -159,10 +160,14 @@ def resplits(task: Task, part: str = "test") -> float:
     float
         Samples that are tested on, divided by all others.
     """
-    test = len(task.rows(part))
-    others = sum(len(task.rows(other)) for other in ("train", "validation")[: 2 if part == "test" else 1])
+    if isinstance(task, tuple):
+        test, others = task
+    else:
+        test = len(task.rows(part))
+        others = sum(len(task.rows(other)) for other in ("train", "validation")[: 2 if part == "test" else 1])
     ledger.SESSION[0].overlap = test / others
-    print(f"Seeds are re-splits: {test} samples to test on, {others} others. Intervals are widened accordingly.")
+    what = "classes" if isinstance(task, tuple) else "samples"
+    print(f"Seeds are re-splits: {test} {what} to test on, {others} others. Intervals are widened accordingly.")
     return test / others
 
 

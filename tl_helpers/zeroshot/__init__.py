@@ -16,7 +16,7 @@ from tl_helpers.zeroshot.classifiers import (
     probabilities_of,
 )
 from tl_helpers.zeroshot.labels import check_names, check_split, embed_labels, embed_texts, fill
-from tl_helpers.zeroshot.maps import LinearMap, conse, ranking_loss, ranking_map, ridge_map
+from tl_helpers.zeroshot.maps import LinearMap, conse, eszsl_map, ranking_loss, ranking_map, ridge_map
 from tl_helpers.zeroshot.scores import (
     accuracy,
     best_gamma,

@@ -1,4 +1,4 @@
-"""From images to the space of names: ConSE needs no training, the maps are learned on the concepts that are seen."""
+"""From images to the space of names or attributes: ConSE needs no training, the maps are learned on what is seen."""
 
 from __future__ import annotations
 
@@ -67,6 +67,34 @@ def ridge_map(x: np.ndarray, targets: np.ndarray, *, strength: float = 1.0) -> L
     x, targets = torch.from_numpy(x - centre), torch.from_numpy(targets - shift)
     penalty = strength * float((x**2).sum(dim=1).mean())
     return LinearMap(ridge_weights(x, targets, penalty).numpy(), centre, shift)
+
+
+def eszsl_map(
+    x: np.ndarray, signatures: np.ndarray, own: np.ndarray, *, strength: float = 0.1, signature_strength: float = 0.1
+) -> LinearMap:
+    r"""ESZSL (Romera-Paredes and Torr 2015), equation 4: a bilinear score of features and signatures, in closed form.
+
+    .. math:: V = (X^\top X + \gamma I)^{-1} X^\top Y S \, (S^\top S + \lambda I)^{-1}
+
+    X are features, float (N, p), less their mean; S the signatures of the L seen classes, (L, a): one column an attribute,
+    or a name's embedding; `own` says which is each sample's own, int (N,), and Y, (N, L), has a 1 there and 0 elsewhere.
+    (The paper's -1 elsewhere gives twice V, as X is centred.)
+    Gamma is `strength` times the mean squared length of a row of X, lambda `signature_strength` times that of a row of S.
+    The score of a new class with signature s is :math:`x V s^\top`: use `cosine` where all signatures have one length.
+    Without the last factor it is ridge regression from features to signatures.
+    """
+    own = np.asarray(own)
+    check_embeddings(signatures, what="signatures")
+    if len(own) and not 0 <= own.min() <= own.max() < len(signatures):
+        raise ValueError(f"own signatures run from {own.min()} to {own.max()}; there are {len(signatures)}.")
+    if not (strength > 0 and signature_strength > 0):
+        raise ValueError(f"strength={strength}, signature_strength={signature_strength}: both above 0.")
+    x, targets = _pairs(x, np.asarray(signatures, dtype=float)[own])
+    centre, s = x.mean(axis=0), np.asarray(signatures, dtype=float)
+    centred = torch.from_numpy(x - centre)
+    to_signatures = ridge_weights(centred, torch.from_numpy(targets), strength * float((centred**2).sum(1).mean()))
+    of_signatures = s.T @ s + signature_strength * np.mean(np.sum(s**2, axis=1)) * np.eye(s.shape[1])
+    return LinearMap(np.linalg.solve(of_signatures, to_signatures.numpy().T).T, centre, np.zeros(s.shape[1]))
 
 
 def ranking_loss(mapped: torch.Tensor, labels: torch.Tensor, own: torch.Tensor, *, margin: float) -> torch.Tensor:

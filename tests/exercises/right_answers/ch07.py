@@ -44,39 +44,42 @@ def information(p):
     return xlogy(p, p).sum() / p.shape[0] - xlogy(mean, mean).sum()
 
 
-# %% pseudo-labels | minus the largest log-probability, no label named
-def self_training_loss(logits, threshold):
-    best = F.log_softmax(logits, dim=1).amax(dim=1)
-    return torch.where(best.exp() >= threshold, -best, torch.zeros_like(best)).mean()
+# %% balanced-pseudo-labels | ranks within the class
+def believed(p, share):
+    said, sure = p.argmax(axis=1), p.max(axis=1)
+    above = (said[:, None] == said) & (sure[:, None] < sure)  # of the same class, and surer
+    size = np.bincount(said, minlength=p.shape[1])[said]
+    return above.sum(axis=1) < np.ceil(share * size)
 
 
-# %% pseudo-labels | the believed ones picked, summed, divided by all
-def self_training_loss(logits, threshold):
-    with torch.no_grad():
-        p = torch.softmax(logits, -1)
-        keep, labels = p.amax(-1) >= threshold, p.argmax(-1)
-    return F.cross_entropy(logits[keep], labels[keep], reduction="sum") / len(logits)
+# %% balanced-pseudo-labels | pandas, a threshold for each class
+def believed(p, share):
+    frame = pd.DataFrame({"said": p.argmax(1), "sure": p.max(1)})
+
+    def least(sure):
+        return np.sort(sure)[-int(np.ceil(share * len(sure)))]
+
+    return frame["sure"] >= frame.groupby("said")["sure"].transform(least)
 
 
-# %% pseudo-labels | the unsure ones ignored by their label
-def self_training_loss(logits, threshold):
-    sure, labels = torch.max(logits.data.softmax(1), 1)
-    labels[sure < threshold] = -100
-    return nn.CrossEntropyLoss(reduction="sum", ignore_index=-100)(logits, labels) / logits.shape[0]
+# %% balanced-pseudo-labels | plain lists of 0 and 1, a loop from the surest down
+def believed(p, share):
+    said = [row.index(max(row)) for row in p.tolist()]
+    left = {label: int(np.ceil(share * said.count(label))) for label in said}
+    keep = [0] * len(said)
+    for row in sorted(range(len(said)), key=lambda row: -max(p[row])):
+        if left[said[row]]:
+            keep[row] = 1
+            left[said[row]] -= 1
+    return keep
 
 
-# %% pseudo-labels | a loop over the samples, shape (1,)
-def self_training_loss(logits, threshold):
-    total = torch.zeros(1)
-    for row in logits:
-        p = row.softmax(0)
-        if p.max() >= threshold:
-            total = total - p[int(p.argmax())].log()
-    return total / len(logits)
-
-
-# %% pseudo-labels | one-hot targets, gathered by a product
-def self_training_loss(logits, threshold):
-    p = logits.softmax(dim=1).detach()
-    hard = F.one_hot(p.argmax(dim=1), p.shape[1]) * (p.amax(dim=1, keepdim=True) >= threshold)
-    return -(hard * logits.log_softmax(dim=1)).sum() / len(p)
+# %% balanced-pseudo-labels | torch, over all classes, also those without answers
+def believed(p, share):
+    sure, said = torch.as_tensor(p).max(dim=1)
+    keep = torch.zeros(len(p), dtype=torch.bool)
+    for label in range(p.shape[1]):
+        members = torch.nonzero(said == label)[:, 0]
+        number = int(np.ceil(share * len(members)))
+        keep[members[sure[members].topk(number).indices]] = True
+    return keep

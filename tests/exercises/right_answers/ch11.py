@@ -25,6 +25,8 @@ def split_families(families, count, seed):
 
 # %% unseen-means-unseen | pandas, codes and a torch generator
 def split_families(families, count, seed):
+    import torch
+
     codes, names = pd.factorize(families)
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
     unseen = torch.isin(torch.tensor(codes), order[:count])
@@ -50,6 +52,9 @@ def inverted(similarities, beta):
 
 # %% inverted-softmax | torch in float32
 def inverted(similarities, beta):
+    import torch
+    from torch.nn import functional
+
     s = torch.tensor(similarities, dtype=torch.float32)
     return functional.softmax(beta * s, dim=0)
 
@@ -77,3 +82,16 @@ def inverted(similarities, beta):
 def inverted(similarities, beta):
     s = np.multiply(similarities, beta)
     return np.exp(s - np.logaddexp.reduce(s, axis=0, keepdims=True))
+
+
+# %% inverted-softmax | logarithms
+def inverted(similarities, beta):
+    s = beta * similarities
+    return s - np.log(np.exp(s).sum(axis=0))
+
+
+# %% inverted-softmax | torch's log-softmax
+def inverted(similarities, beta):
+    import torch
+
+    return torch.log_softmax(beta * torch.as_tensor(similarities), dim=0)

@@ -34,42 +34,6 @@ def information(p):
     return entropy(p).mean() - entropy(p.mean(axis=0))
 
 
-# %% pseudo-labels | everybody is believed | at least
-def self_training_loss(logits, threshold):
-    return torch.nn.functional.cross_entropy(logits, logits.argmax(dim=1))
-
-
-# %% pseudo-labels | mean over the believed only | all target samples
-def self_training_loss(logits, threshold):
-    sure, said = logits.detach().softmax(dim=1).max(dim=1)
-    keep = sure >= threshold
-    if not keep.any():
-        return logits.sum() * 0
-    return torch.nn.functional.cross_entropy(logits[keep], said[keep])
-
-
-# %% pseudo-labels | NaN when nobody is sure | nobody is sure
-def self_training_loss(logits, threshold):
-    sure, said = logits.detach().softmax(dim=1).max(dim=1)
-    keep = sure >= threshold
-    return torch.nn.functional.cross_entropy(logits[keep], said[keep]) * keep.float().mean()
-
-
-# %% pseudo-labels | detached | No gradient flows
-def self_training_loss(logits, threshold):
-    logits = logits.detach()
-    sure, said = logits.softmax(dim=1).max(dim=1)
-    each = torch.nn.functional.cross_entropy(logits, said, reduction="none")
-    return ((sure >= threshold).float() * each).mean()
-
-
-# %% pseudo-labels | threshold ignored | does not go by
-def self_training_loss(logits, threshold):
-    sure, said = logits.detach().softmax(dim=1).max(dim=1)
-    each = torch.nn.functional.cross_entropy(logits, said, reduction="none")
-    return ((sure >= 0.9).float() * each).mean()
-
-
 # %% mutual-information | the entropy of the mean answer only | mean answer alone
 def information(p):
     mean = p.mean(axis=0)
@@ -126,69 +90,6 @@ def information(p):
     return total
 
 
-# %% pseudo-labels | probabilities as labels | Two slips
-def self_training_loss(logits, threshold):
-    p = logits.detach().softmax(dim=1)
-    each = F.cross_entropy(logits, p, reduction="none")
-    return (each * (p.max(dim=1).values >= threshold)).mean()
-
-
-# %% pseudo-labels | softmax twice | Two slips
-def self_training_loss(logits, threshold):
-    p = logits.softmax(dim=1)
-    sure, said = p.detach().max(dim=1)
-    return (F.cross_entropy(p, said, reduction="none") * (sure >= threshold)).mean()
-
-
-# %% pseudo-labels | logits compared with the threshold | a logit
-def self_training_loss(logits, threshold):
-    best, said = logits.detach().max(dim=1)
-    each = F.cross_entropy(logits, said, reduction="none")
-    return torch.where(best >= threshold, each, 0.0).mean()
-
-
-# %% pseudo-labels | a sum | divide it by the number
-def self_training_loss(logits, threshold):
-    sure, said = logits.detach().softmax(dim=1).max(dim=1)
-    return F.cross_entropy(logits[sure >= threshold], said[sure >= threshold], reduction="sum")
-
-
-# %% pseudo-labels | the unsure believed | leave out the sure
-def self_training_loss(logits, threshold):
-    sure, said = logits.detach().softmax(dim=1).max(dim=1)
-    said = said.masked_fill(sure >= threshold, -100)
-    return F.cross_entropy(logits, said, ignore_index=-100, reduction="sum") / len(logits)
-
-
-# %% pseudo-labels | softmax over the samples | over the classes
-def self_training_loss(logits, threshold):
-    p = torch.softmax(logits.detach(), dim=0)
-    believed = p.amax(dim=1) >= threshold
-    each = F.cross_entropy(logits, logits.argmax(dim=1), reduction="none")
-    return (each * believed).sum() / len(logits)
-
-
-# %% pseudo-labels | weighted by how sure | do not weigh
-def self_training_loss(logits, threshold):
-    sure, said = logits.detach().softmax(dim=1).max(dim=1)
-    weight = torch.where(sure >= threshold, sure, torch.zeros_like(sure))
-    return (weight * F.cross_entropy(logits, said, reduction="none")).mean()
-
-
-# %% pseudo-labels | the label differentiated, straight through | its gradient is not
-def self_training_loss(logits, threshold):
-    p = logits.softmax(dim=1)
-    hard = F.one_hot(p.argmax(dim=1), p.shape[1]).float() + p - p.detach()
-    each = -(hard * logits.log_softmax(dim=1)).sum(dim=1)
-    return (each * (p.amax(dim=1) >= threshold)).mean()
-
-
-# %% pseudo-labels | one loss for each sample | scalar tensor
-def self_training_loss(logits, threshold):
-    sure, said = logits.detach().softmax(dim=1).max(dim=1)
-    return F.cross_entropy(logits, said, reduction="none") * (sure >= threshold)
-
-
 # %% mutual-information | the entropies added | You add
 def information(p):
     from scipy.stats import entropy
@@ -197,15 +98,87 @@ def information(p):
     return sum(both)
 
 
-# %% pseudo-labels | probabilities averaged | averages probabilities
-def self_training_loss(logits, threshold):
-    sure, said = logits.softmax(dim=1).max(dim=1)
-    keep = (sure >= threshold).float()
-    return F.nll_loss(logits.softmax(dim=1), said, reduction="none").mul(keep).mean()
+# %% balanced-pseudo-labels | the surest of all answers | all answers together
+def believed(p, share):
+    sure = p.max(axis=1)
+    keep = np.zeros(len(p), dtype=bool)
+    keep[np.argsort(-sure)[: int(np.ceil(share * len(p)))]] = True
+    return keep
 
 
-# %% pseudo-labels | the sign turned | sign is turned
-def self_training_loss(logits, threshold):
-    log_p = logits.log_softmax(dim=1)
-    best = log_p.max(dim=1).values
-    return (best * (best.detach().exp() >= threshold)).mean()
+# %% balanced-pseudo-labels | the share as a threshold | threshold on the probability
+def believed(p, share):
+    return p.max(axis=1) >= share
+
+
+# %% balanced-pseudo-labels | rounded down | Round up
+def believed(p, share):
+    said, sure = p.argmax(axis=1), p.max(axis=1)
+    keep = np.zeros(len(p), dtype=bool)
+    for label in np.unique(said):
+        members = np.flatnonzero(said == label)
+        keep[members[np.argsort(-sure[members])][: int(share * len(members))]] = True
+    return keep
+
+
+# %% balanced-pseudo-labels | the least sure | the order is turned
+def believed(p, share):
+    said, sure = p.argmax(axis=1), p.max(axis=1)
+    keep = np.zeros(len(p), dtype=bool)
+    for label in np.unique(said):
+        members = np.flatnonzero(said == label)
+        keep[members[np.argsort(sure[members])][: int(np.ceil(share * len(members)))]] = True
+    return keep
+
+
+# %% balanced-pseudo-labels | every answer ranked for every class | rank every answer
+def believed(p, share):
+    keep = np.zeros(len(p), dtype=bool)
+    for label in range(p.shape[1]):
+        keep[np.argsort(-p[:, label])[: int(np.ceil(share * len(p)))]] = True
+    return keep
+
+
+# %% balanced-pseudo-labels | the same number of each class | the same number of each
+def believed(p, share):
+    said, sure = p.argmax(axis=1), p.max(axis=1)
+    keep, number = np.zeros(len(p), dtype=bool), int(np.ceil(share * len(p) / p.shape[1]))
+    for label in range(p.shape[1]):
+        members = np.flatnonzero(said == label)
+        keep[members[np.argsort(-sure[members])][:number]] = True
+    return keep
+
+
+# %% balanced-pseudo-labels | row numbers | Return a mask
+def believed(p, share):
+    said, sure = p.argmax(axis=1), p.max(axis=1)
+    rows = []
+    for label in np.unique(said):
+        members = np.flatnonzero(said == label)
+        rows += list(members[np.argsort(-sure[members])][: int(np.ceil(share * len(members)))])
+    return np.sort(rows)
+
+
+# %% balanced-pseudo-labels | the share forgotten | whatever the share is
+def believed(p, share):
+    return np.isin(p.argmax(axis=1), np.unique(p.argmax(axis=1)))
+
+
+# %% balanced-pseudo-labels | three eighths written down | not for 0.5
+def believed(p, share):
+    said, sure = p.argmax(axis=1), p.max(axis=1)
+    keep = np.zeros(len(p), dtype=bool)
+    for label in np.unique(said):
+        members = np.flatnonzero(said == label)
+        keep[members[np.argsort(-sure[members])][: (3 * len(members) + 7) // 8]] = True
+    return keep
+
+
+# %% balanced-pseudo-labels | one more than needed, where nothing is to be rounded | wanted are
+def believed(p, share):
+    said, sure = p.argmax(axis=1), p.max(axis=1)
+    keep = np.zeros(len(p), dtype=bool)
+    for label in np.unique(said):
+        members = np.flatnonzero(said == label)
+        keep[members[np.argsort(-sure[members])][: int(share * len(members)) + 2]] = True
+    return keep

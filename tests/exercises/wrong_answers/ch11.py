@@ -126,10 +126,10 @@ def split_families(families, count, seed):
     return np.flatnonzero(~unseen), np.flatnonzero(unseen)
 
 
-# %% inverted-softmax | logarithms | logarithms of the scores
+# %% inverted-softmax | logarithms, over the labels | hub keeps winning
 def inverted(similarities, beta):
     s = beta * similarities
-    return s - np.log(np.exp(s).sum(axis=0))
+    return s - np.log(np.exp(s).sum(axis=1, keepdims=True))
 
 
 # %% inverted-softmax | divided by the temperature | divide by beta
@@ -140,6 +140,9 @@ def inverted(similarities, beta):
 
 # %% inverted-softmax | a softmax, then its columns | normalise twice
 def inverted(similarities, beta):
+    import torch
+    from torch.nn import functional
+
     p = functional.softmax(beta * torch.from_numpy(similarities), dim=1)
     return (p / p.sum(dim=0)).numpy()
 
@@ -176,3 +179,18 @@ def inverted(similarities, beta):
     beta = 4.0
     e = np.exp(beta * similarities)
     return e / e.sum(axis=0)
+
+
+# %% unseen-means-unseen | shuffled once for all seeds, then shifted | only shifted
+def split_families(families, count, seed):
+    names = np.random.default_rng(0).permutation(np.unique(families))
+    unseen = np.isin(families, np.roll(names, seed)[:count])
+    return np.flatnonzero(~unseen), np.flatnonzero(unseen)
+
+
+# %% unseen-means-unseen | a random place in a fixed order | only shifted
+def split_families(families, count, seed):
+    names = np.unique(families)
+    start = np.random.default_rng(seed).integers(len(names))
+    unseen = np.isin(families, np.roll(names, -start)[:count])
+    return np.flatnonzero(~unseen), np.flatnonzero(unseen)

@@ -1,12 +1,10 @@
-"""Checks of chapter 7: the mutual information of answers, and the loss of self-training."""
+"""Checks of chapter 7: the mutual information of answers, and pseudo-labels that are balanced over the classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from tl_helpers.adaptation import mutual_information as reference
 from tl_helpers.book.exercises.checking import Hint, exercise
@@ -76,78 +74,91 @@ def _near(one: float, other: float) -> bool:
     return bool(abs(one - other) < 1e-4)  # an answer may compute in float32, or add a small number to each logarithm's
 
 
-LOGITS = [[4.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.0, 6.0], [0.0, 1.0, 0.0], [0.0, 3.5, 0.0]]
+@exercise("balanced-pseudo-labels")
+def balanced_pseudo_labels(believed: Callable) -> None:
+    """Of each class that is answered, the surest share, rounded up; as a mask over the answers."""
+    p = np.random.default_rng(0).dirichlet([4.0, 3.0, 2.5], size=41)
+    found, wanted = _mask(believed(p.copy(), 0.375), p), _surest(p, 0.375)
+    if not (found == wanted).all():
+        _which_belief(found, p, 0.375)
+        raise Hint(_belief_counts(found, wanted, p))
+    for other, share in ((p, 0.5), (p, 0.75), (np.random.default_rng(1).dirichlet([1.0] * 5, size=60), 0.25)):
+        found, wanted = _mask(believed(other.copy(), share), other), _surest(other, share)
+        if not (found == wanted).all():
+            _which_belief(found, other, share)
+            raise Hint(
+                f"Right for a share of 0.375 of answers over 3 classes, not for {share:g} over {other.shape[1]}: "
+                f"{wanted.sum()} are to be believed, you believe {found.sum()}."
+            )
+    p = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.3, 0.7, 0.0]])
+    found = _mask(believed(p.copy(), 0.5), p)
+    if not (found == _surest(p, 0.5)).all():
+        raise Hint("Right where each class is answered often. Where one is never answered or only once it goes wrong.")
 
 
-@exercise("pseudo-labels")
-def pseudo_labels(self_training_loss: Callable) -> None:
-    """Against a direct formula, with its gradient."""
-    logits = torch.tensor(LOGITS, requires_grad=True)
-    sure, said = logits.detach().softmax(dim=1).max(dim=1)
-    believed = sure >= 0.9  # three of the five; at 0.5 four
-    each = F.cross_entropy(logits, said, reduction="none")
-    wanted = (each * believed).mean()
-    found = _scalar(self_training_loss(logits, 0.9))
-    value = float(found.detach())
-    if not _same(value, wanted):
-        _which_mistake(value, logits.detach(), each.detach(), believed)
-        raise Hint(f"For the check's logits the loss is {float(wanted.detach()):.4f}; yours is {value:.4f}.")
-    if not _same(float(_scalar(self_training_loss(logits, 0.5)).detach()), (each.detach() * (sure >= 0.5)).mean()):
+def _surest(p: np.ndarray, share: float, rounded: Callable = np.ceil, order: int = -1) -> np.ndarray:
+    """The mask that is wanted; with another rounding or order, a mistake."""
+    said, sure, keep = p.argmax(axis=1), p.max(axis=1), np.zeros(len(p), dtype=bool)
+    for label in np.unique(said):
+        members = np.flatnonzero(said == label)
+        members = members[np.argsort(order * sure[members], kind="stable")]
+        keep[members[: int(rounded(share * len(members)))]] = True
+    return keep
+
+
+def _mask(found: object, p: np.ndarray) -> np.ndarray:
+    if found is None:
+        raise Hint("Your function returns nothing yet.")
+    found = np.asarray(found)
+    if found.shape != (len(p),) or not np.isin(found, (0, 1)).all():
         raise Hint(
-            "Right for a threshold of 0.9, not for 0.5: your function does not go by the `threshold` it is given."
+            f"Return a mask: one True or False for each of the {len(p)} answers, not their numbers, labels or "
+            f"probabilities. Yours has the shape {found.shape}."
         )
-    if not found.requires_grad:
-        raise Hint("No gradient flows back from your loss: detach the pseudo-labels only, not the logits.")
-    (gradient,) = torch.autograd.grad(found.sum(), logits, allow_unused=True)
-    (right,) = torch.autograd.grad(wanted, logits)
-    if gradient is None or not torch.allclose(gradient, right, atol=1e-5):
+    return found.astype(bool)
+
+
+def _belief_counts(found: np.ndarray, wanted: np.ndarray, p: np.ndarray) -> str:
+    said, classes = p.argmax(axis=1), p.shape[1]
+    theirs, right, all_ = (
+        ", ".join(map(str, np.bincount(said[some], minlength=classes)))
+        for some in (found, wanted, np.ones(len(p), bool))
+    )
+    words = f"of answers in the classes ({all_}) you believe ({theirs}), wanted are ({right})"
+    return words + (", the surest of each class." if theirs == right else ".")
+
+
+def _which_belief(found: np.ndarray, p: np.ndarray, share: float) -> None:
+    """Raise the hint for a mask that a common mistake gives."""
+    said, sure, classes = p.argmax(axis=1), p.max(axis=1), p.shape[1]
+    order = np.argsort(-sure, kind="stable")
+
+    def same(mask: np.ndarray) -> bool:
+        return bool((found == mask).all())
+
+    def first(count: float) -> np.ndarray:
+        return np.isin(np.arange(len(p)), order[: int(count)])
+
+    if found.all() or not found.any():
+        raise Hint(f"You believe {'all' if found.all() else 'none'} of the answers, whatever the share is.")
+    if any(same(first(rounded(share * len(p)))) for rounded in (np.ceil, np.floor, np.round)):
+        raise Hint("That is the surest share of all answers together: a class that is never sure is never believed.")
+    if any(same(compare(sure, level)) for compare in (np.greater, np.greater_equal) for level in (share, 1 - share)):
+        raise Hint("You use the share as a threshold on the probability; it is how many of a class are believed.")
+    if any(same(_surest(p, share, rounded)) for rounded in (np.floor, np.round, lambda n: max(1, np.floor(n)))):
+        raise Hint("Round up, so that a class that is answered only once is believed, too.")
+    if any(same(_surest(p, share, rounded, 1)) for rounded in (np.ceil, np.floor)):
+        raise Hint("Those are the least sure of each class: the order is turned.")
+    columns = np.zeros(len(p), dtype=bool)
+    for label in range(classes):
+        columns[np.argsort(-p[:, label], kind="stable")[: int(np.ceil(share * len(p)))]] = True
+    if same(columns):
         raise Hint(
-            "The loss is right, its gradient is not: a pseudo-label is a fixed class, as if somebody had given it. Is "
-            "something that you computed from the logits for it not detached?"
+            "For each class you rank every answer. A class's own are those for which it is the most likely: rank these."
         )
-    if not np.isfinite(float(_scalar(self_training_loss(torch.zeros(4, 3, requires_grad=True), 0.9)).detach())):
-        raise Hint("When nobody is sure enough your loss is NaN: an empty mean. It should be 0 then.")
-
-
-def _which_mistake(value: float, logits: torch.Tensor, each: torch.Tensor, believed: torch.Tensor) -> None:
-    """Raise the hint for a value that a common mistake gives."""
-    p = logits.softmax(dim=1)
-    soft = -(p * p.log()).sum(dim=1)
-    twice = F.cross_entropy(p, p.argmax(dim=1), reduction="none")
-    if any(_same(value, (some * mask).sum() / n) for some in (soft, twice) for mask in (believed, 1) for n in (3, 5)):
-        raise Hint(
-            "This is not the cross-entropy of the logits with the most likely class. Two slips are common: probabilities "
-            "given to cross_entropy, which takes the softmax itself; and probabilities, not one class, as the label."
-        )
-    if _same(-value, (each * believed).mean()):
-        raise Hint("The sign is turned: cross-entropy is minus the logarithm of the probability, 0 or more.")
-    if any(_same(sign * value, (p.max(dim=1).values * believed).mean()) for sign in (1, -1)):
-        raise Hint("That averages probabilities: cross-entropy is minus the logarithm of the probability.")
-    if _same(value, each.mean()):
-        raise Hint("Only where the network is at least `threshold` sure; yours believes every answer.")
-    if _same(value, each[believed].mean()):
-        raise Hint(
-            "Average over all target samples, not only over the believed ones: few believers shall count little."
-        )
-    if _same(value, each[believed].sum()):
-        raise Hint("That is a sum over the samples: divide it by the number of all of them.")
-    if any(_same(value, (each * ~believed).sum() / n) for n in (2, 5)):
-        raise Hint("You believe the unsure and leave out the sure: keep those with probability `threshold` or more.")
-    if _same(value, (each * (logits.max(dim=1).values >= 0.9)).mean()):
-        raise Hint("The threshold is a probability, and you compare it with a logit: take the softmax first.")
-    if _same(value, (each * (logits.softmax(dim=0).max(dim=1).values >= 0.9)).mean()):
-        raise Hint("Your probabilities sum to 1 over the samples: take the softmax over the classes, dim=1.")
-    if any(_same(value, (each * p.max(dim=1).values * mask).mean()) for mask in (believed, 1)):
-        raise Hint("A sample is believed or not: do not weigh its cross-entropy by how sure the network is.")
-
-
-def _scalar(found: object) -> torch.Tensor:
-    if not isinstance(found, torch.Tensor) or found.numel() != 1:
-        raise Hint(
-            "Return the loss as a scalar tensor, so that it can be differentiated, also when nobody is believed."
-        )
-    return found
-
-
-def _same(value: float, other: torch.Tensor) -> bool:
-    return abs(value - float(other.detach())) < 1e-5
+    equal = np.zeros(len(p), dtype=bool)
+    for label in range(classes):
+        members = order[said[order] == label]
+        equal[members[: int(np.ceil(share * len(p) / classes))]] = True
+    if same(equal):
+        raise Hint("You believe the same number of each class; it is to be the same share of the answers in it.")

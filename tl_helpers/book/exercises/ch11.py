@@ -97,33 +97,36 @@ def inverted_softmax(inverted: Callable) -> None:
     if found.shape != s.shape:
         raise Hint(f"One row for each sample and one column for each label, {s.shape}; yours is {found.shape}.")
     want = _columns(4 * s)
-    if _close(found, want):
-        for beta in (1.0, 9.0):
-            if not _close(np.asarray(inverted(s.copy(), beta), dtype=float), _columns(beta * s)):
-                raise Hint(
-                    f"Right for beta = 4, not for {beta:g}: your function does not go by the beta that it is given."
-                )
-        return
-    if _close(found, np.log(want)):
-        raise Hint("Those are the logarithms of the scores: take the exponential, so that each column sums to 1.")
+    for form in (lambda shares: shares, np.log):  # the shares, or their logarithms: the order is the same
+        if _close(found, form(want)):
+            for beta in (1.0, 9.0):
+                if not _close(np.asarray(inverted(s.copy(), beta), dtype=float), form(_columns(beta * s))):
+                    raise Hint(
+                        f"Right for beta = 4, not for {beta:g}: your function does not go by the beta that it is given."
+                    )
+            return
+    _name_the_mistake(found, s, want)
+
+
+def _name_the_mistake(found: np.ndarray, s: np.ndarray, want: np.ndarray) -> None:
     e, rows = np.exp(4 * s), np.exp(4 * s) / np.exp(4 * s).sum(axis=1, keepdims=True)
-    if _close(found, rows):
+    if _is(found, rows):
         raise Hint("Rows sum to 1, so this is normalised over the labels, and the hub keeps winning: sum over samples.")
-    if _close(found, want / want.sum(axis=1, keepdims=True)) or _close(found, rows / rows.sum(axis=0)):
+    if _is(found, want / want.sum(axis=1, keepdims=True)) or _is(found, rows / rows.sum(axis=0)):
         raise Hint(
             "You normalise twice, over the samples and over the labels: only the columns, and from exp(beta * s)."
         )
-    if _close(found, e):
+    if _is(found, e):
         raise Hint("The exponentials are not divided by anything: divide each column by its sum.")
-    if _close(found, e / e.sum()):
+    if _is(found, e / e.sum()):
         raise Hint("All numbers together sum to 1: each label has a sum of its own, that of its column.")
-    if any(_close(found, x / x.sum(axis=0)) for x in (s, np.abs(s), 4 * s, s - s.min(), np.clip(s, 0, None))):
+    if any(_is(found, x / x.sum(axis=0)) for x in (s, np.abs(s), 4 * s, s - s.min(), np.clip(s, 0, None))):
         raise Hint("Similarities can be negative: take the exponential before you divide.")
-    if _close(found, _columns(s)):
+    if _is(found, _columns(s)):
         raise Hint("beta does nothing here: multiply the similarities by it before anything else.")
-    if _close(found, _columns(s / 4)):
+    if _is(found, _columns(s / 4)):
         raise Hint("You divide by beta: it is the inverse temperature, so the similarities are multiplied by it.")
-    if _close(found, _columns(-4 * s)):
+    if _is(found, _columns(-4 * s)):
         raise Hint("The sign is turned: the sample that is most similar to a label gets most of its attention.")
     raise Hint("Expected exp(beta * s) divided by its sum over all samples, label by label.")
 
@@ -134,3 +137,8 @@ def _columns(s: np.ndarray) -> np.ndarray:
 
 def _close(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.allclose(one, other, atol=1e-5))  # an answer may compute in float32
+
+
+def _is(found: np.ndarray, shares: np.ndarray) -> bool:
+    """These shares, or their logarithms."""
+    return _close(found, shares) or (bool((shares > 0).all()) and _close(found, np.log(shares)))

@@ -32,7 +32,8 @@ from tl_helpers.adaptation import (
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.book.studies import with_adapter
-from tl_helpers.data import DomainPair, Samples, Task, Unlabelled, load_task
+from tl_helpers.data import DomainPair, Samples, Unlabelled, load_task
+from tl_helpers.data.splits import nested_subset
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe, embed, evaluate, fit, predict
@@ -257,29 +258,32 @@ def few_target_labels(source: str, target: str, labels: int, seed: int, *, alone
     """
     if alone and not labels:
         raise ValueError("labels=0 alone: there is nothing to learn from.")
-    cells = load_task("elpv", seed=seed)
-    home, abroad = cells.only(domain=source), cells.only(domain=target)
-    stages = [AFTER[CELLS], "head_conv"]
-    x = features.extract_stages(load_backbone("efficientnet_lite0"), cells.all_samples(CELLS), stages=stages)[stages[0]]
-    statistics = {task.domain: (x[task.rows("train")].mean(0), x[task.rows("train")].std(0)) for task in (home, abroad)}
-
-    def own(task: Task, rows: np.ndarray) -> np.ndarray:
-        mean, deviation = statistics[task.domain]
-        return (x[rows].astype(float) - mean) / (deviation + 1e-6)
-
-    inputs, answers = own(home, home.rows("train")), home.labels("train")
+    home, abroad = (_standardised_cells(domain, seed) for domain in (source, target))
+    inputs, answers = home["train"]
     weights = np.ones(len(answers))
     if labels:
-        few = abroad.few_labels(labels, seed)
-        inputs = np.concatenate([inputs, own(abroad, few.rows("train"))])
+        few = np.sort(nested_subset(abroad["train"][1], labels, seed))
+        inputs = np.concatenate([inputs, abroad["train"][0][few]])
         weights = np.concatenate([weights, np.full(labels, len(answers) / labels)])
-        answers = np.concatenate([answers, few.labels("train")])
+        answers = np.concatenate([answers, abroad["train"][1][few]])
     if alone:
         inputs, answers = inputs[-labels:], answers[-labels:]
         weights = 2 * weights[-labels:]
     head = LogisticRegression(C=0.01, max_iter=2000).fit(inputs, answers, sample_weight=weights)
-    said = head.predict(own(abroad, abroad.rows("test")))
-    return {"balanced_accuracy": 100 * float(balanced_accuracy_score(abroad.labels("test"), said))}
+    asked, truth = abroad["test"]
+    return {"balanced_accuracy": 100 * float(balanced_accuracy_score(truth, head.predict(asked)))}
+
+
+@functools.lru_cache(maxsize=32)
+def _standardised_cells(domain: str, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Features and labels of one kind of solar cells by split, standardised by its training split."""
+    cells = load_task("elpv", seed=seed)
+    stages = [AFTER[CELLS], "head_conv"]
+    x = features.extract_stages(load_backbone("efficientnet_lite0"), cells.all_samples(CELLS), stages=stages)[stages[0]]
+    task = cells.only(domain=domain)
+    rows = {split: task.rows(split) for split in ("train", "test")}
+    mean, deviation = x[rows["train"]].mean(0), x[rows["train"]].std(0) + 1e-6
+    return {split: ((x[some].astype(float) - mean) / deviation, task.labels(split)) for split, some in rows.items()}
 
 
 DIGIT_PAIRS = ("mnist5k -> optdigits", "optdigits -> mnist5k")

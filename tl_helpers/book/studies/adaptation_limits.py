@@ -1,22 +1,59 @@
-"""Adaptation without the source's data, on a stream of digits, and a peer library beside ours (chapter 7)."""
+"""Sentences both ways, and adaptation without the source's data on a stream of digits (chapter 7)."""
 
 from __future__ import annotations
 
-import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+import functools
 
-from tl_helpers import adaptation, features
-from tl_helpers.book.studies.adaptation import (
-    AFTER,
-    CELLS,
-    adapted,
-    pair_of,
-    with_statistics,
-)
-from tl_helpers.data import Samples, load_task
-from tl_helpers.models import Classifier, load_backbone
+import numpy as np
+
+from tl_helpers import adaptation
+from tl_helpers.book.replication import seeds
+from tl_helpers.book.results import Study
+from tl_helpers.book.studies.adaptation import METHODS, WITHOUT, adapted, pair_of, with_statistics
+from tl_helpers.book.studies.transfer import adapted_sentences, sentence_pair
+from tl_helpers.data import Samples
+from tl_helpers.models import Classifier
 from tl_helpers.training import evaluate
+
+BACK = ("tweets -> film",)
+"""The other way is in the study `proportions` of chapter 8, at a share of one half."""
+EVEN = 0.5
+
+
+def sentences_cell(source_target: str, method: str, strength: float, seed: int) -> dict[str, float]:
+    """Sentences, as many positive as negative ones: an adapter on a frozen sentence encoder.
+
+    Parameters
+    ----------
+    source_target : str
+        Two of ``film``, ``tweets`` and the other domains of sentiment, such as ``tweets -> film``.
+    method : str
+        As in `adaptation.adapted`.
+    strength : float
+        The usual one, 1.
+    seed : int
+        Of the splits, the weights and the order of sentences.
+
+    Returns
+    -------
+    dict of str to float
+        ``oracle_accuracy`` on the target's test split, ``source_accuracy`` on the source's, in %.
+
+    Raises
+    ------
+    ValueError
+        For another strength.
+    """
+    if strength != 1.0:
+        raise ValueError(f"strength={strength}: sentences are adapted at the usual strength, 1, only.")
+    pair = sentence_pair(*source_target.split(" -> "), EVEN, seed)
+    model = adapted_sentences(pair, method, seed)
+    at_home = with_statistics(model, method, pair.source("train"))
+    return {
+        "oracle_accuracy": round(evaluate(model, pair.oracle_target("test"))["accuracy"], 3),
+        "source_accuracy": round(evaluate(at_home, pair.source("test"))["accuracy"], 3),
+    }
+
 
 STREAM = ("source only", "AdaBN", "batch statistics", "TENT")
 ORDERS = ("shuffled", "by class")
@@ -24,10 +61,17 @@ TENT_RATE = 1e-3
 """Adam's, as in Wang et al. (2021)."""
 
 
+@functools.lru_cache(maxsize=16)
+def _learned(seed: int) -> tuple[Classifier, Classifier, Samples]:
+    """A network that learned from MNIST, the same with the target's statistics, and optdigits' test images."""
+    model, _ = adapted("mnist5k", "optdigits", "source only", 1.0, seed)
+    pair = pair_of("mnist5k", "optdigits", seed)
+    return model, with_statistics(model, "AdaBN", pair.target("train")), pair.oracle_target("test")
+
+
 def stream(order: str, seed: int) -> tuple[Classifier, Samples]:
     """A network that learned from MNIST, and optdigits' test images as a stream, shuffled or one class after the other."""
-    model, _ = adapted("mnist5k", "optdigits", "source only", 1.0, seed)
-    test = pair_of("mnist5k", "optdigits", seed).oracle_target("test")
+    model, _, test = _learned(seed)
     rows = np.random.default_rng(seed).permutation(len(test))
     if order == "by class":
         rows = rows[np.argsort(test.labels.numpy()[rows], kind="stable")]
@@ -42,64 +86,24 @@ def stream_cell(method: str, batch_size: int, order: str, seed: int) -> dict[str
     """
     model, test = stream(order, seed)
     if method in ("source only", "AdaBN"):
-        target = pair_of("mnist5k", "optdigits", seed).target("train")
-        return {"oracle_accuracy": round(evaluate(with_statistics(model, method, target), test)["accuracy"], 3)}
+        answering = model if method == "source only" else _learned(seed)[1]
+        return {"oracle_accuracy": round(evaluate(answering, test)["accuracy"], 3)}
     rate = TENT_RATE if method == "TENT" else 0.0
     _, logits = adaptation.tent(model, test, batch_size=batch_size, lr=rate)
     return {"oracle_accuracy": round(100 * float((logits.argmax(1) == test.labels.numpy()).mean()), 3)}
 
 
-LIBRARIES, PEER_METHODS = ("this book", "skada"), ("standardised", "CORAL")
-
-
-def peers_cell(source_target: str, method: str, library: str, seed: int) -> dict[str, float]:
-    """Solar cells, features of a frozen stage, a logistic regression: what skada's estimators give, and what ours do.
-
-    Returns
-    -------
-    dict of str to float
-        ``oracle_balanced_accuracy`` on the target's test split, in %, and ``negative_entropy`` of the answers there.
-    """
-    source, target = source_target.split(" -> ")
-    cells = load_task("elpv", seed=seed)
-    home, abroad = cells.only(domain=source), cells.only(domain=target)
-    stages = [AFTER[CELLS], "head_conv"]
-    x = features.extract_stages(load_backbone("efficientnet_lite0"), cells.all_samples(CELLS), stages=stages)[stages[0]]
-    rows = home.rows("train"), abroad.rows("train"), abroad.rows("test")
-    x = [x[some_rows].astype(float) for some_rows in rows]
-    answers = home.labels("train")
-    probabilities = (_ours if library == LIBRARIES[0] else _skadas)(method, x, answers)
-    said = probabilities.argmax(1)
-    return {
-        "oracle_balanced_accuracy": round(100 * float(balanced_accuracy_score(abroad.labels("test"), said)), 4),
-        "negative_entropy": round(adaptation.negative_entropy(probabilities), 6),
-    }
-
-
-def _head() -> LogisticRegression:
-    return LogisticRegression(C=0.01, max_iter=5000, tol=1e-8)
-
-
-def _ours(method: str, x: list[np.ndarray], answers: np.ndarray) -> np.ndarray:
-    """Ours, without shrinkage: statistics of the training images of each domain."""
-    home, abroad, asked = x
-    moments = [(part.mean(0), part.std(0)) for part in (home, abroad, abroad)]
-    home, abroad, asked = ((p - m) / np.where(s > 0, s, 1) for p, (m, s) in zip(x, moments, strict=True))
-    if method == "CORAL":
-        scale = (len(home) - 1) / len(home), (len(abroad) - 1) / len(abroad)  # skada's covariances are over N
-        home = adaptation.coral(home, abroad, shrink=1e-12) * np.sqrt(scale[1] / scale[0])
-    return _head().fit(home, answers).predict_proba(asked)
-
-
-def _skadas(method: str, x: list[np.ndarray], answers: np.ndarray) -> np.ndarray:
-    """Theirs: the target's training images stand masked in the fit."""
-    from skada import CORALAdapter, PerDomain, make_da_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    home, abroad, asked = x
-    domains = np.repeat([1, -2], [len(home), len(abroad)])
-    labels = np.concatenate([answers, np.full(len(abroad), -1)])
-    steps = [PerDomain(StandardScaler()), *([CORALAdapter(reg=None)] if method == "CORAL" else [])]
-    pipeline = make_da_pipeline(*steps, _head())
-    pipeline.fit(np.concatenate([home, abroad]), labels, sample_domain=domains)
-    return pipeline.predict_proba(asked, sample_domain=np.full(len(asked), -2))
+STUDIES = (
+    Study(
+        "sentences_adaptation",
+        "Tweets to film reviews, in equal proportions: adaptation methods at their usual strength",
+        {
+            "source_target": BACK,
+            "method": (*WITHOUT, *METHODS),
+            "strength": (1.0,),
+            "seed": seeds(5),
+        },
+        sentences_cell,
+        cited={},
+    ),
+)

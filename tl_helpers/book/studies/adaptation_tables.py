@@ -35,6 +35,14 @@ def recorded(*names: str, accuracy: str = "oracle_accuracy") -> pd.DataFrame:
     return runs.rename(columns={accuracy: "target accuracy"})
 
 
+def sentences() -> pd.DataFrame:
+    """Film reviews and tweets in equal proportions, both ways, as `recorded` gives them."""
+    there = recorded("proportions")
+    there = there[there["share"] == 0.5].assign(source_target="film -> tweets", strength=1.0)
+    both = pd.concat([there, recorded("sentences_adaptation")], ignore_index=True)
+    return both[["source_target", "method", "strength", "seed", "target accuracy"]]
+
+
 def of_method(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """The runs of one method."""
     return frame[frame["method"] == name]

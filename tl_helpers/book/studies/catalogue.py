@@ -5,10 +5,12 @@ from __future__ import annotations
 from tl_helpers.book.results import Study
 from tl_helpers.book.studies import (
     adaptation,
+    adaptation_limits,
     continual,
     domain_streams,
     few_shot,
     fine_tuning,
+    first_transfer,
     forgetting,
     meta_learning,
     transfer,
@@ -18,8 +20,10 @@ from tl_helpers.book.studies import (
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
+        *first_transfer.STUDIES,
         *fine_tuning.STUDIES,
         *adaptation.STUDIES,
+        *adaptation_limits.STUDIES,
         *transfer.STUDIES,
         *few_shot.STUDIES,
         *meta_learning.STUDIES,

@@ -125,8 +125,10 @@ def worth(frame: pd.DataFrame, accuracy: str, title: str, names: dict[str, str] 
     base = frame.loc[frame["what"] == "base B", "trained"].mean()
     some = frame[frame["what"].isin(names)]
     some = some.assign(what=some["what"].map(names), accuracy=some[accuracy])
-    axes = plots.stage_curve(some, x="kept", series="what", references={"base B": round(base, 1)}, title=title)
-    axes.set_ylim(20, 101)  # the same in all figures
+    axes = plots.stage_curve(some, x="kept", series="what", title=title)
+    axes.axhline(base, color="#555555", linestyle="--", linewidth=1.1, zorder=1, label=f"base B: {base:.1f} %")
+    axes.set(xlabel="stages kept", ylim=(20, 101))  # the same in all figures
+    axes.legend(loc="lower left")
     return axes
 
 

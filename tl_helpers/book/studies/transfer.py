@@ -15,10 +15,12 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tl_helpers import features
+from tl_helpers.adaptation import a_distance, estimate_proportions
 from tl_helpers.book.replication import seeds
 from tl_helpers.book.results import Study
 from tl_helpers.book.studies import with_adapter
-from tl_helpers.book.studies.adaptation import METHODS, train_method, with_statistics
+from tl_helpers.book.studies.adaptation import METHODS, WITHOUT, train_method, with_statistics
 from tl_helpers.data import DomainPair, Samples, Task, load_meta_task, load_task
 from tl_helpers.data.splits import nested_subset, split_rows
 from tl_helpers.models import Backbone, Classifier, load_backbone
@@ -33,6 +35,8 @@ FAMILIES = (DIGITS, ("mono", "poly"), ("twemoji", "openmoji"))
 """Tasks that are relatives; all other pairs are strangers."""
 SUSPECTS, SUSPECT_LABELS = ("twemoji", "openmoji"), 100
 """Sources whose frozen features seemed to hurt digits on seeds 0 to 3, and the number of labels of their trial."""
+SUSPECT_SEEDS = seeds(16)[10:]
+"""Six seeds that the suspicion did not see."""
 FRESH = ("scripts", "kind", "artist", "parity")
 """Targets that no choice was made on: which script a glyph is of, which kind a solar cell is of, who drew an emoji, and
 whether a digit of MNIST is odd."""
@@ -181,7 +185,7 @@ def suspects_cell(source: str, target: str, seed: int) -> dict[str, float]:
 
 SHARES = (0.5, 0.7, 0.9)
 SKEWED_PAIR = "film", "tweets"
-SKEWED_METHODS = ("source only", "AdaBN", *METHODS)
+SKEWED_METHODS = (*WITHOUT, *METHODS)
 
 
 def with_proportions(task: Task, shares: Sequence[float], *, seed: int = 0) -> Task:
@@ -205,11 +209,58 @@ def with_proportions(task: Task, shares: Sequence[float], *, seed: int = 0) -> T
 
 
 @functools.lru_cache(maxsize=4)
-def skewed_pair(share: float, seed: int) -> DomainPair:
-    """Film reviews with balanced classes, and tweets of which a share is positive."""
-    source, target = SKEWED_PAIR
+def sentence_pair(source: str, target: str, share: float, seed: int) -> DomainPair:
+    """Two tasks of sentences: half of the source's are positive, and this share of the target's."""
     home = with_proportions(task_of(source, seed), (0.5, 0.5), seed=seed)
     return DomainPair(home, with_proportions(task_of(target, seed), (1 - share, share), seed=seed))
+
+
+def some_of(samples: Samples, seed: int) -> Samples:
+    """At most `SENTENCES` of them, drawn at random."""
+    return samples.take(np.random.default_rng(seed).permutation(len(samples))[:SENTENCES])
+
+
+def adapted_sentences(pair: DomainPair, method: str, seed: int) -> Classifier:
+    """An adapter on the frozen sentence encoder, for the target: methods as in `adaptation.adapted`, usual strength."""
+    model = Classifier(with_adapter(load_backbone("minilm"), seed=seed), 2, seed=seed)
+    recipe = Recipe(epochs=6, batch_size=32, freeze_depth=FROZEN_TEXT)
+    target = pair.target("train")
+    labelled = pair.oracle_target("train") if method == "target-trained" else pair.source("train")
+    train_method(method, 1.0, seed, True)(model, some_of(labelled, seed), target, recipe)
+    return with_statistics(model, method, target)
+
+
+def bound_terms(model: Classifier, at_home: Classifier, pair: DomainPair, seed: int) -> dict[str, float]:
+    """The right side of theorem 2 of Ben-David et al. (2010), estimated on test features of an adapted network.
+
+    Parameters
+    ----------
+    model, at_home : Classifier
+        With the target's and with the source's statistics.
+    pair : DomainPair
+    seed : int
+        Of the training sentences that the joint head learns from.
+
+    Returns
+    -------
+    dict of str to float
+        In %: ``source_error`` of the network's answers; ``half_divergence``, half the proxy A-distance: how much
+        more often a linear judge says "source" to the source than to the target; ``joint_error``, the sum of both domains'
+        errors of one linear head that was trained on the labels of both, each domain weighing the same.
+    """
+    sides = at_home, model
+    train = some_of(pair.source("train"), seed), some_of(pair.oracle_target("train"), seed)
+    test = pair.source("test"), pair.oracle_target("test")
+    x, z = ([embed(side, part) for side, part in zip(sides, parts, strict=True)] for parts in (train, test))
+    weights = np.concatenate([np.full(len(part), SENTENCES / len(part)) for part in x])
+    joint = LogisticRegression(max_iter=3000)
+    joint.fit(np.concatenate(x), np.concatenate([part.labels.numpy() for part in train]), sample_weight=weights)
+    errors = [np.mean(joint.predict(rows) != part.labels.numpy()) for rows, part in zip(z, test, strict=True)]
+    return {
+        "source_error": 100 - evaluate(at_home, test[0])["accuracy"],
+        "half_divergence": 50 * a_distance(*z),
+        "joint_error": 100 * float(sum(errors)),
+    }
 
 
 def proportions_cell(method: str, share: float, seed: int) -> dict[str, float]:
@@ -223,13 +274,8 @@ def proportions_cell(method: str, share: float, seed: int) -> dict[str, float]:
         ``oracle_accuracy`` and ``oracle_balanced_accuracy`` on target sentences in the same proportions, in %;
         ``called_positive``, a share in %.
     """
-    pair = skewed_pair(share, seed)
-    model = Classifier(with_adapter(load_backbone("minilm"), seed=seed), 2, seed=seed)
-    recipe = Recipe(epochs=6, batch_size=32, freeze_depth=FROZEN_TEXT)
-    train, target = pair.source("train"), pair.target("train")
-    train = train.take(np.random.default_rng(seed).permutation(len(train))[:SENTENCES])
-    train_method(method, 1.0, seed, True)(model, train, target, recipe)
-    model = with_statistics(model, method, target)
+    pair = sentence_pair(*SKEWED_PAIR, share, seed)
+    model = adapted_sentences(pair, method, seed)
     test = pair.oracle_target("test")
     found = evaluate(model, test)
     return {
@@ -237,6 +283,66 @@ def proportions_cell(method: str, share: float, seed: int) -> dict[str, float]:
         "oracle_balanced_accuracy": round(found["balanced_accuracy"], 3),
         "called_positive": round(100 * float((predict(model, test).argmax(1) == 1).mean()), 3),
     }
+
+
+def bound_rows(seed: int) -> list[dict[str, float | str]]:
+    """The `bound_terms` of one network from film reviews, before alignment and after, by proportions of the tweets.
+
+    Returns
+    -------
+    list of dict
+        Four rows, by ``share`` (of positive tweets, in %) and ``statistics`` (``the source's``, or ``the target's``, which
+        is AdaBN): the terms, their ``sum``, and the plain ``target_error``, on test sentences, in %.
+    """
+    rows, learned = [], None
+    for share in (SHARES[0], SHARES[-1]):
+        pair = sentence_pair(*SKEWED_PAIR, share, seed)
+        learned = learned or adapted_sentences(pair, "source only", seed)  # the source is the same for both shares
+        for statistics, method in (("the source's", "source only"), ("the target's", "AdaBN")):
+            model, at_home = (with_statistics(learned, method, part) for part in (pair.target(), pair.source("train")))
+            terms = bound_terms(model, at_home, pair, seed)
+            error = 100 - evaluate(model, pair.oracle_target("test"))["accuracy"]
+            names = {"seed": seed, "share": 100 * share, "statistics": statistics}
+            rows.append(names | terms | {"sum": sum(terms.values()), "target_error": error})
+    return rows
+
+
+def reproportioned(p: np.ndarray, source_shares: Sequence[float], target_shares: Sequence[float]) -> np.ndarray:
+    """Answers (N, classes) for a target with other class shares, where classes look as before: rows sum to 1."""
+    weighted = p * (np.asarray(target_shares) / np.asarray(source_shares))
+    return weighted / weighted.sum(axis=1, keepdims=True)
+
+
+def moved_threshold(seed: int, share: float = 0.9) -> list[dict[str, float | str]]:
+    """Product reviews, trained on equal shares and tested where this share is positive: the answers as they are, and moved.
+
+    Returns
+    -------
+    list of dict
+        Two rows, by ``threshold`` (``as it is``, ``moved`` to the proportions that black box shift estimation gives):
+        ``balanced accuracy (%)``, ``accuracy (%)``, ``called positive (%)`` on the test split.
+    """
+    reviews = task_of("product", seed)
+    x = features.extract(load_backbone("minilm"), reviews.all_samples()).astype(float)
+    y = reviews.all_samples().labels.numpy()
+    train, held_out, test = (
+        with_proportions(reviews, (1 - positive, positive), seed=seed).rows(split)
+        for split, positive in (("train", 0.5), ("validation", 0.5), ("test", share))
+    )
+    head = LogisticRegression(C=30, max_iter=2000).fit(x[train], y[train])
+    p = head.predict_proba(x[test])
+    found = estimate_proportions(y[held_out], head.predict(x[held_out]), p.argmax(axis=1))
+    moved = reproportioned(p, (0.5, 0.5), np.clip(found, 0.02, 0.98))
+    return [
+        {
+            "seed": seed,
+            "threshold": threshold,
+            "balanced accuracy (%)": 100 * float(balanced_accuracy_score(y[test], answers.argmax(axis=1))),
+            "accuracy (%)": 100 * float(np.mean(answers.argmax(axis=1) == y[test])),
+            "called positive (%)": 100 * float(answers.argmax(axis=1).mean()),
+        }
+        for threshold, answers in (("as it is", p), ("moved", moved))
+    ]
 
 
 STUDIES = (
@@ -253,5 +359,12 @@ STUDIES = (
         {"method": SKEWED_METHODS, "share": SHARES, "seed": seeds(5)},
         proportions_cell,
         cited={"share": (SHARES[0], SHARES[-1])},
+    ),
+    Study(
+        "suspects",
+        "Frozen features of emoji for digits, against random ones, on seeds of their own",
+        {"source": (NOTHING, *SUSPECTS), "target": DIGITS, "seed": SUSPECT_SEEDS},
+        suspects_cell,
+        cited={},
     ),
 )
