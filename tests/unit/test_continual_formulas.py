@@ -736,7 +736,7 @@ def test_icarl_loss_sample_by_sample_and_answers_exemplar_by_exemplar(now):
             mean = sum(own) / len(own)
             query = model.backbone(image[None])[0]
             apart = query / query.norm() - mean / mean.norm()
-            assert found[i, c] == pytest.approx(-float(apart @ apart), abs=1e-5)
+            assert found[i, c] == pytest.approx(-float((apart @ apart).detach()), abs=1e-5)
 
 
 def unit(model, samples):
