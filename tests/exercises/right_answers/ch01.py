@@ -15,6 +15,8 @@ def paired_interval(a, b):
 def paired_interval(a, b):
     import statistics
 
+    import torch
+
     difference = [x - y for x, y in zip(a.tolist(), b.tolist())]
     mean = statistics.fmean(difference)
     error = statistics.stdev(difference) / len(difference) ** 0.5
@@ -47,6 +49,8 @@ def few_labels(labels, n, seed):
 
 # %% same-subset | sorted by rank within the class, with pandas and a torch generator
 def few_labels(labels, n, seed):
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator).numpy()
     table = pd.DataFrame({"row": order, "label": labels[order]})
