@@ -128,6 +128,16 @@ def test_figures_have_a_text_alternative(notebook):
     assert missing == [], "give these cells the metadata " + json.dumps({"mystnb": {"image": {"alt": "..."}}})
 
 
+def test_no_verdict_is_shown_twice(notebook):
+    """A cell that ends in a claim shows it once as its panel, and once more as its value unless a semicolon says no."""
+    shown = TransformerManager().transform_cell
+    for cell in code_cells(notebook):
+        body = ast.parse(shown(cell.source)).body
+        last = body[-1] if body else None
+        if isinstance(last, ast.Expr) and ast.unparse(last).startswith("claims."):
+            assert cell.source.rstrip().endswith(";"), f"{cell.id} ends in a claim: put ; behind it"
+
+
 def test_no_number_of_a_result_is_typed_into_prose(notebook):
     """Measured percentages come from results; a published one stands next to its citation."""
     text = re.sub(r"```.*?```", "", prose(notebook), flags=re.DOTALL)
