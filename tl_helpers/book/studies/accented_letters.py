@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from tl_helpers import keys, runtime, store, zeroshot
+from tl_helpers.book.studies.zero_shot import Split
 from tl_helpers.data import glyphs
 
 RANGES = ((0xC0, 0x17F), (0x1CD, 0x1DC), (0x1E00, 0x1EF9))
@@ -103,27 +104,12 @@ def _make(characters: pd.Series) -> dict[str, torch.Tensor]:
     return {"prints": torch.as_tensor(np.stack(prints))[:, None]}
 
 
-@dataclass(frozen=True)
-class LetterSplit:
-    """Numbers of characters: no combination is in two of these. `seen` is training and validation together."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    unseen: np.ndarray
-
-    @property
-    def seen(self) -> np.ndarray:
-        return np.concatenate([self.train, self.validation])
-
-
-def split_letters(seed: int) -> LetterSplit:
+def split_letters(seed: int) -> Split:
     """Unseen combinations whose case, letter and mark all occur in training, in other combinations."""
     attributes, random = letters().attributes, np.random.default_rng(seed)
     while True:
         order = random.permutation(len(attributes))
-        split = LetterSplit(
-            train=order[UNSEEN + VALIDATION :], validation=order[UNSEEN:][:VALIDATION], unseen=order[:UNSEEN]
-        )
+        split = Split(train=order[UNSEEN + VALIDATION :], validation=order[UNSEEN:][:VALIDATION], unseen=order[:UNSEEN])
         if attributes[split.train].any(axis=0).all():
             return split
 
@@ -153,7 +139,7 @@ def answers(one: zeroshot.LinearMap, signatures: np.ndarray, some: np.ndarray) -
     return scores, np.repeat(np.arange(len(some)), len(rows) // len(some))
 
 
-def choose(method: str, signatures: np.ndarray, split: LetterSplit) -> tuple[zeroshot.LinearMap, tuple[float, ...]]:
+def choose(method: str, signatures: np.ndarray, split: Split) -> tuple[zeroshot.LinearMap, tuple[float, ...]]:
     """The setting that is best on validation characters, and a map trained with it on all that are seen."""
     best = max(
         SETTINGS[method],
