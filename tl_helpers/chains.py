@@ -87,7 +87,7 @@ def follow(backbone: Backbone, chain: Sequence[Link], *, seed: int = 0) -> list[
     Raises
     ------
     ValueError
-        Before anything is trained: for an empty chain, two tasks of one name, or a link whose inputs do not fit the backbone.
+        Before anything is trained: for an empty chain, two tasks of one name, or inputs that do not fit the backbone.
 
     Notes
     -----

@@ -98,8 +98,8 @@ def late_stages() -> str:
     told = ", ".join(f"{part} {count:,}" for part, count in zip(parts[::-1], counts[::-1], strict=True))
     return drawing(
         "The late stages are trained",
-        "The same stack with a head on top, and beside each part its number of parameters. The freeze line runs over stage5: "
-        "the stages above it and the head are trained, the six below it are frozen. Most parameters are above the line: "
+        "The same stack with a head on top, and beside each part its number of parameters. The freeze line runs over "
+        "stage5: the stages above it and the head are trained, the six below it are frozen. Most parameters are above it: "
         f"{trained} against {frozen}. From below: {told}.",
         stack.height,
         *stack.draw(),
