@@ -44,11 +44,11 @@ class TextBackbone(Backbone):
         """
         tokeniser = _tokeniser(self.preprocessing)
         found = tokeniser.encode_batch(decode_texts(pixels))
-        length = max(len(line.ids) for line in found)
+        length = max(1, *(len(line.ids) for line in found))
         tokens = torch.zeros((len(found), 2, length), dtype=torch.int64)
         for row, line in zip(tokens, found, strict=True):
             row[0, : len(line.ids)] = torch.tensor(line.ids)
-            row[1, : len(line.ids)] = 1
+            row[1, : max(1, len(line.ids))] = 1  # some tokenisers make nothing of a text
         return tokens.to(pixels.device)
 
     def batch_order(self, pixels: torch.Tensor) -> torch.Tensor:

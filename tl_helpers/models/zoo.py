@@ -20,7 +20,7 @@ from tl_helpers.models.backbone import Backbone, Preprocessing, provenance
 from tl_helpers.models.convolution import quicken
 from tl_helpers.models.hub import network_backbone, timm_backbone, torchvision_backbone
 from tl_helpers.models.huggingface import encoder_backbone, hf_backbone
-from tl_helpers.models.text import Tokenisation, minilm
+from tl_helpers.models.text import TextBackbone, Tokenisation, minilm
 from tl_helpers.models.weights import WeightsError, checked_bytes
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -90,7 +90,7 @@ def load_backbone(
             f"Unknown backbone {name!r}: use {', '.join(PACKAGED)}; or timm:NAME, torchvision:NAME, hf:OWNER/NAME for a "
             "model of one of these libraries."
         )
-    if pretrained:
+    if pretrained and (library != "hf" or isinstance(backbone, TextBackbone)):  # its others are not made for ONNX
         for stage in backbone.stages.values():
             stage.as_loaded = provenance(stage)
     return backbone
