@@ -227,7 +227,7 @@ def export_onnx(model: Classifier, file: str | Path, examples: torch.Tensor) -> 
     if len(examples) < 2:
         raise ValueError(f"{len(examples)} example(s): give two or more, so that more than one batch size is tried.")
     model, file, texts = model.cpu().eval(), Path(file), isinstance(model.backbone, TextBackbone)
-    inputs = model.backbone.prepare(examples) if texts else examples
+    inputs, whole = model.backbone.prepare(examples) if texts else examples, _FromInputs(model).eval()
     axes = {0: "N", 2: "T"} if texts else {0: "N"}
     beside, logger = file.with_suffix(".tmp"), logging.getLogger("torch.onnx")
     level = logger.level
@@ -237,12 +237,12 @@ def export_onnx(model: Classifier, file: str | Path, examples: torch.Tensor) -> 
         logger.setLevel(logging.ERROR)
         try:
             torch.onnx.export(
-                _FromInputs(model), (inputs[:2],), str(beside), dynamo=False, opset_version=18,
+                whole, (inputs[:2],), str(beside), dynamo=False, opset_version=18,
                 input_names=["x"], output_names=["logits"], dynamic_axes={"x": axes, "logits": {0: "N"}},
             )  # fmt: skip
             session = onnxruntime.InferenceSession(str(beside), providers=["CPUExecutionProvider"])
             for part in (inputs, inputs[:1]):
-                want = _FromInputs(model)(part).numpy()
+                want = whole(part).numpy()
                 got = session.run(None, {"x": part.numpy()})[0]
                 room = 1e-3 * float(np.abs(want).max())
                 clear = np.diff(np.sort(want)[:, -2:])[:, 0] > 2 * room
@@ -327,7 +327,7 @@ def _card(config: dict, task: Task | None, run: Run | None, scores: dict | None,
     if task is not None:
         counts = task.describe()
         rows = [["split", *map(str, counts.columns)], ["---"] * (len(counts.columns) + 1)]
-        rows += [[str(split), *map(str, row)] for split, row in zip(counts.index, counts.to_numpy(), strict=True)]
+        rows += [list(map(str, row)) for row in counts.itertuples()]
         about = [task.source, f"Labels: {task.label_rule}.", task.note, task.citation]
         lines += ["## Data", f"{task.name}. {' '.join(filter(None, about))}"]
         lines += ["\n".join(f"| {' | '.join(row)} |" for row in rows)]

@@ -1,4 +1,4 @@
-"""Backbones of any library: stages that add up to its own embedding, the freeze contract, the frozen prefix, clear refusals."""
+"""Backbones of any library: stages add up to its own embedding, freeze contract, frozen prefix, clear refusals."""
 
 import copy
 
@@ -96,7 +96,6 @@ IMAGES = {
     "Swin": lambda: of_timm("swin_tiny_patch4_window7_224", **SWIN),
     "torchvision ResNet": lambda: of_torchvision("resnet18"),
     "torchvision MobileNetV3": lambda: of_torchvision("mobilenet_v3_small"),
-    "torchvision EfficientNet": lambda: of_torchvision("efficientnet_b0"),
     "torchvision ShuffleNet": lambda: of_torchvision("shufflenet_v2_x0_5"),
     "transformers ViT": lambda: of_transformers("vit", **HF_VIT),
     "transformers DINOv2": lambda: of_transformers("dinov2", **{**HF_VIT, "mlp_ratio": 2}),
