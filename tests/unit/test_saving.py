@@ -1,0 +1,189 @@
+"""A model to take home: loaded back bit for bit, exported with equal answers, with the licences of what it is made of."""
+
+import dataclasses
+import json
+
+import datasets
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from tl_helpers.data import Samples, Task
+from tl_helpers.data.text import encode_texts
+from tl_helpers.freezing import freeze
+from tl_helpers.models import Classifier, WeightsError, load_backbone
+from tl_helpers.saving import LicenceWarning, export_onnx, licence_warnings, load_model, save_model
+from tl_helpers.training import Recipe, evaluate, fit, predict
+
+from .small import small_model, stripes
+from .test_any_backbone import IMAGES, SENTENCES, TEXTS, Tokenisation, preprocessing_of, tokeniser
+
+TEXT_SAMPLES = Samples(
+    "t/train", encode_texts(SENTENCES * 2), torch.arange(6) % 2, ("bad", "good"), np.arange(6), modality="text"
+)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::tl_helpers.saving.LicenceWarning")
+
+
+def random_backbone(kind):
+    if kind in TEXTS:
+        return load_backbone(TEXTS[kind](), preprocessing=Tokenisation(16, tokeniser().to_str()))
+    if kind in IMAGES:
+        network = IMAGES[kind]()
+        return load_backbone(network, preprocessing=preprocessing_of(network))
+    channels = {"channels": 4} if kind.endswith("_4") else {}
+    return load_backbone(kind.removesuffix("_4"), pretrained=False, **channels)
+
+
+def samples_for(backbone):
+    return TEXT_SAMPLES if "max_tokens" in vars(backbone.preprocessing) else stripes(6, size=32)
+
+
+SAVED = ["digit_cnn", "minilm", "timm:lcnet_035", "timm:lcnet_035_4", "torchvision:shufflenet_v2_x0_5"]
+SAVED += ["transformers ViT", "transformers Swin", "transformers ConvNeXt", "transformers ResNet", *TEXTS]
+
+
+@pytest.mark.parametrize("kind", SAVED)
+def test_a_saved_model_comes_back_bit_for_bit(kind, tmp_path):
+    backbone = random_backbone(kind)
+    samples = samples_for(backbone)
+    model = freeze(Classifier(backbone, 2, dropout=0.2, seed=3), 1, batch_norm="frozen").eval()
+    folder = save_model(model, tmp_path / "model", samples)
+    again = load_model(folder)
+    assert again.classes == samples.classes
+    back, state = again.model, model.state_dict()
+    assert list(state) == list(back.state_dict())
+    assert all(torch.equal(tensor, back.state_dict()[name]) for name, tensor in state.items())
+    assert back.backbone.preprocessing == backbone.preprocessing
+    assert (back.backbone.frozen_depth, back.backbone.frozen_norm, back.head[0].p) == (1, True, 0.2)
+    x = backbone.prepare(samples.inputs)
+    with torch.inference_mode():
+        assert torch.equal(back(x), model(x))
+    assert (predict(back, samples) == predict(model, samples)).all()
+
+
+def test_a_network_of_ones_own_is_loaded_into_a_new_one(tmp_path):
+    make = lambda seed: load_backbone(timm.create_model("lcnet_035", num_classes=0))  # noqa: E731
+    model = Classifier(make(0), 2).eval()
+    folder = save_model(model, tmp_path / "model", stripes(6, size=32))
+    with pytest.raises(WeightsError, match=r"load_model\(folder, backbone=...\)"):
+        load_model(folder)
+    back = load_model(folder, backbone=make(1)).model
+    x = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(back(x), model(x))
+    with pytest.raises(WeightsError, match="do not fit"):
+        load_model(folder, backbone=load_backbone("digit_cnn", pretrained=False))
+
+
+def pictures(folder, split, count=6):
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(count):
+            file = folder / split / name / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, 90, (20, 20)) + 160 * label
+            Image.fromarray(pixels.astype(np.uint8)).save(file)
+    return datasets.load_dataset("imagefolder", data_dir=str(folder / split), split="train")
+
+
+@pytest.fixture
+def task(tmp_path):
+    """Twelve pictures, non-commercial."""
+    parts = {split: pictures(tmp_path / "pictures", split) for split in ("train", "validation", "test")}
+    for number, (split, part) in enumerate(parts.items()):
+        rows = range(number * len(part), (number + 1) * len(part))
+        parts[split] = part.add_column("row", list(rows)).add_column("group", list(map(str, rows)))
+    table = datasets.concatenate_datasets(list(parts.values()))
+    return Task(
+        "pets", "image", ("cat", "dog"), "home", datasets.DatasetDict(parts), table,
+        licence="CC BY-NC-SA 4.0", citation="Somebody (2020)",
+    )  # fmt: skip
+
+
+def test_from_a_folder_of_pictures_to_a_model_that_others_can_use(task, tmp_path):
+    train, validation, test = (task.samples(split, 28) for split in ("train", "validation", "test"))
+    model = small_model()
+    run = fit(model, train, validation, Recipe(epochs=2, lr=1e-2))
+    with pytest.warns(LicenceWarning, match="must not be used commercially"):
+        folder = save_model(model, tmp_path / "pets", train, task=task, run=run, scores=evaluate(model, test))
+    card = (folder / "README.md").read_text()
+    for said in (
+        "license: other",
+        "cat, dog",
+        "CC BY-NC-SA 4.0",
+        "used commercially",
+        "Somebody (2020)",
+        "| train | 6 | 6 |",
+        "accuracy",
+    ):
+        assert said in card
+    assert json.loads((folder / "run.json").read_text())["key"] == run.key
+    logits = predict(model, test)
+    rows = [
+        str(item["path"]) for item in task.splits["test"].cast_column("image", datasets.Image(decode=False))["image"]
+    ]
+    found = load_model(folder).predict(rows)
+    assert list(found["class"]) == [task.classes[number] for number in logits.argmax(1)]
+    for damaged in ("model.safetensors", "config.json"):
+        raw = (folder / damaged).read_bytes()
+        (folder / damaged).write_bytes(raw[:-8])
+        with pytest.raises(WeightsError, match=r"damaged|no whole saved model"):
+            load_model(folder)
+        (folder / damaged).write_bytes(raw)
+    with pytest.raises(WeightsError, match="no whole saved model"):
+        load_model(tmp_path / "nowhere")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.doc").touch()
+    with pytest.raises(FileExistsError, match="something else"):
+        save_model(model, tmp_path / "other", train)
+    with pytest.raises(ValueError, match="tells 2 classes apart"):
+        save_model(model, tmp_path / "three", dataclasses.replace(train, classes=("a", "b", "c")))
+
+
+@pytest.mark.parametrize("kind", ["digit_cnn", "MobileNetV3", "ConvNeXt", "ViT", "Swin", "DistilBERT", "BERT"])
+def test_what_onnx_answers_is_what_the_model_answers(kind, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    backbone = random_backbone(kind)
+    samples = samples_for(backbone)
+    model = Classifier(backbone, 2).eval()
+    file = export_onnx(model, tmp_path / "out" / "model.onnx", samples.inputs)
+    inputs = samples.inputs[1:6]
+    given = backbone.prepare(inputs) if samples.modality == "text" else inputs
+    got = onnxruntime.InferenceSession(str(file)).run(None, {"x": given.numpy()})[0]
+    with torch.inference_mode():
+        np.testing.assert_allclose(got, model(backbone.prepare(inputs)).numpy(), rtol=1e-3, atol=1e-3)
+    assert [path.name for path in file.parent.iterdir()] == ["model.onnx"]
+
+
+def test_an_export_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    run = onnxruntime.InferenceSession.run
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", lambda *args: [-run(*args)[0]])
+    with pytest.raises(RuntimeError, match="nothing was written"):
+        export_onnx(small_model().eval(), tmp_path / "model.onnx", stripes(4).inputs)
+    assert not list(tmp_path.glob("model*"))
+    with pytest.raises(ValueError, match="two or more"):
+        export_onnx(small_model(), tmp_path / "model.onnx", stripes(1).inputs)
+
+
+@pytest.mark.parametrize(
+    ("licence", "says"),
+    [
+        ("MIT", []),
+        ("Apache-2.0", []),
+        ("CC BY 4.0", []),
+        ("CC BY-NC 4.0", ["commercially"]),
+        ("cc-by-nc-sa-4.0", ["commercially", "same licence"]),
+        ("CC BY-ND 4.0", ["not be shared"]),
+        ("research only", ["commercially"]),
+        ("other", ["not known"]),
+        ("not stated", ["not known"]),
+    ],
+)
+def test_what_licences_forbid(licence, says):
+    found = licence_warnings({"data": licence})
+    assert len(found) == len(says)
+    assert all(any(words in text for text in found) for words in says)
