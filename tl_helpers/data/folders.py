@@ -73,7 +73,7 @@ def read_folder(folder: Path, wanted: Mapping[str, str | None], *, skip_bad: boo
         else:
             rows.setdefault(split, []).append((home / path, rest[0]))
             deeper[rest[0]] += len(rest) > 2
-    _no_class_is_empty(home, split_of, {name for these in rows.values() for _, name in these})
+    _no_class_is_empty(home, split_of, {split: {name for _, name in these} for split, these in rows.items()})
     decisions += [
         f"{count} pictures in folders below {name} count as {name}" for name, count in deeper.items() if count
     ]
@@ -110,12 +110,10 @@ def _walk(folder: Path) -> list[tuple[Path, str | None]]:
             found.append((Path(base, name), "a hidden folder"))
         for name in files:
             reason = "hidden" if name.startswith(".") or name in ("Thumbs.db", "desktop.ini") else None
-            reason = reason or (
-                "no valid Unicode in its path: rename it" if _shown(Path(base, name)) != str(Path(base, name)) else None
-            )
-            found.append(
-                (Path(base, name), reason if os.path.exists(Path(base, name)) else "a link that leads nowhere")
-            )
+            path = Path(base, name)
+            if _shown(path) != str(path):
+                reason = "no valid Unicode in its path: rename it"
+            found.append((path, reason if path.exists() else "a link that leads nowhere"))
     return sorted(found, key=lambda item: os.fsencode(item[0]))
 
 
@@ -130,8 +128,8 @@ def _splits_of(inside: list[Path], home: Path) -> dict[str, str] | None:
         if len({SPLIT_WORDS.get(each) for each in deeper} - {None}) > 1 and deeper <= set(SPLIT_WORDS):
             top = min(top for top in below if below[top])
             raise TaskError(
-                f"{home}: splits lie inside of class folders ({top}/{min(below[top])}), where they would be mixed. Put them on "
-                f"top: {min(below[top])}/{top}."
+                f"{home}: splits lie inside of class folders ({top}/{min(below[top])}), where they would be mixed. Put "
+                f"them on top: {min(below[top])}/{top}."
             )
         if all(split_of.values()):
             raise TaskError(
@@ -142,8 +140,9 @@ def _splits_of(inside: list[Path], home: Path) -> dict[str, str] | None:
     other = [top for top in sorted(below) if not split_of[top]]
     if other:
         raise TaskError(
-            f"{home}: some of {names} are called like splits and hold class folders, and {', '.join(other)} is no split's name. "
-            "Splits are called train, validation and test: rename it or move it out; if all are classes, put no folders into them."
+            f"{home}: some of {names} are called like splits and hold class folders, and {', '.join(other)} is no split's "
+            "name. Splits are called train, validation and test: rename it or move it out; if all are classes, put no "
+            "folders into them."
         )
     twice = [split for split, count in Counter(split_of.values()).items() if count > 1]
     if twice:
@@ -154,10 +153,10 @@ def _splits_of(inside: list[Path], home: Path) -> dict[str, str] | None:
     return split_of
 
 
-def _no_class_is_empty(home: Path, split_of: dict[str, str] | None, used: set[str]) -> None:
-    for base in [home / top for top in split_of] if split_of else [home]:
+def _no_class_is_empty(home: Path, split_of: dict[str, str] | None, used: dict[str, set[str]]) -> None:
+    for base, split in [(home / top, split) for top, split in split_of.items()] if split_of else [(home, "train")]:
         for path in sorted(base.iterdir()):
-            if path.is_dir() and path.name not in used and not path.name.startswith((".", "__MACOSX")):
+            if path.is_dir() and path.name not in used[split] and not path.name.startswith((".", "__MACOSX")):
                 raise TaskError(f"{base}: nothing in the class folder {path.name}. Add images or remove the folder.")
 
 

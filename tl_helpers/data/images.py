@@ -45,7 +45,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_BLOCK = 64  # pictures on their way at a time
+_BLOCK = 16  # pictures on their way at a time
 T = TypeVar("T")
 
 
@@ -271,4 +271,6 @@ def _plain(image: Image.Image) -> tuple[torch.Tensor, str]:
         return tvf.pil_to_tensor(flat.convert("RGB").convert("L") if grey else flat.convert("RGB")), f"on {BACKGROUND}"
     if mode in ("L", "RGB"):
         return tvf.pil_to_tensor(image), ""
+    if mode == "LAB":  # Pillow would convert it wrongly
+        raise ValueError("LAB colours")
     return tvf.pil_to_tensor(image.convert("L" if mode == "1" else "RGB")), f"from {mode}"

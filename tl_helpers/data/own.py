@@ -111,7 +111,8 @@ def checked_task(
 
 
 def _names(table: datasets.Dataset) -> list[str]:
-    return table["file"][:] if "file" in table.column_names else [f"row {number}" for number in range(len(table))]
+    given = table["file"][:] if "file" in table.column_names else [None] * len(table)
+    return [f"row {number}" if each is None else str(each) for number, each in enumerate(given)]
 
 
 def _refuse(where: str, wrong: dict[int, str], named: list[str]) -> None:

@@ -102,9 +102,9 @@ class DataReport:
     def suspicious_labels(self, features: np.ndarray, *, folds: int = 5, seed: int = 0) -> pd.DataFrame:
         """Samples that a classifier trained on the others would call something else, the surest first.
 
-        Logistic regression on frozen features, cross-validated over all samples (copies in one fold); the margin is the
-        log-odds of the given class against the best other one, a simple form of confident learning (Northcutt et al. 2021). A
-        low margin is a reason to look, not a proof.
+        Logistic regression on frozen features, cross-validated over all samples (copies in one fold). The margin is the
+        log-odds of the given class against the best other one, a simple form of confident learning (Northcutt et al.
+        2021). A low margin is a reason to look, not a proof.
 
         Parameters
         ----------

@@ -16,8 +16,8 @@ from PIL import Image
 from tl_helpers import runtime
 from tl_helpers.data import emoji, sentiment, tables
 from tl_helpers.data.errors import TaskError
-from tl_helpers.data.glyphs import DEJAVU, DEJAVU_SERIF, font_file, print_of, read_font
 from tl_helpers.data.folders import read_folder
+from tl_helpers.data.glyphs import DEJAVU, DEJAVU_SERIF, font_file, print_of, read_font
 from tl_helpers.data.own import checked_task, task_from
 from tl_helpers.data.splits import split_rows
 from tl_helpers.data.task import Task, task_from_dataset
@@ -98,8 +98,8 @@ def load_task(
     looks_like_a_path = isinstance(name, Path) or name.startswith((".", "/", "~")) or "\\" in name
     if looks_like_a_path or path.suffix.lower() in tables.ENDINGS:
         raise TaskError(
-            f"There is no folder {name}, and no file of this name. Check the path (seen from {Path.cwd()}); packaged tasks are "
-            f"{', '.join(PACKAGED)}."
+            f"There is no folder {name}, and no file of this name. Check the path (seen from {Path.cwd()}); packaged tasks "
+            f"are {', '.join(PACKAGED)}."
         )
     if name.startswith("torchvision:"):
         return _torchvision(name.partition(":")[2], **wanted, **how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -22,6 +23,7 @@ from tl_helpers.data.emoji import png
 from tl_helpers.data.errors import TaskError
 from tl_helpers.data.images import is_picture
 from tl_helpers.data.splits import SPLIT_WORDS
+from tl_helpers.data.text import wrong_text
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".json", ".jsonl")
 """Of files that hold a table."""
@@ -142,13 +144,18 @@ def as_table(data: object, where: str, decisions: list[str]) -> datasets.Dataset
         raise TaskError(f"{where}: the column {', '.join(double)} is there more than once. Rename one of them.")
     columns, features = {}, {}
     for column in data.columns:
-        values = [None if v is None or v is pd.NA or v is pd.NaT else v for v in data[column].tolist()]
+        values = [None if _is_missing(v) else v for v in data[column].tolist()]
         if any(isinstance(value, (Image.Image, np.ndarray, torch.Tensor, os.PathLike, bytes)) for value in values):
             values = [_encoded(value, f"{where}, row {number}") for number, value in enumerate(values)]
             features[column] = datasets.Image()
         try:
             pyarrow.array(values)
-        except (pyarrow.ArrowException, UnicodeEncodeError, TypeError, ValueError):
+        except UnicodeEncodeError:
+            number = next(n for n, v in enumerate(values) if isinstance(v, str) and wrong_text(v).startswith("broken"))
+            raise TaskError(
+                f"{where}, column {column}, row {number}: {wrong_text(values[number])}. Repair it."
+            ) from None
+        except (pyarrow.ArrowException, TypeError, ValueError):
             decisions.append(f"column {column}: values of several types are kept as text")
             values = [None if v is None else str(v).encode("utf-8", "backslashreplace").decode() for v in values]
         columns[column] = values
@@ -156,6 +163,10 @@ def as_table(data: object, where: str, decisions: list[str]) -> datasets.Dataset
     for column, feature in features.items():
         table = table.cast_column(column, feature)
     return table
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
 
 
 def from_lists(items: Sequence, labels: Sequence, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -209,8 +220,8 @@ def _encoded(value: object, where: str) -> dict | None:
         colour = value.ndim == 3 and value.shape[2] in (3, 4) and value.dtype == np.uint8
         if not (colour or (value.ndim == 2 and value.dtype in (np.uint8, np.uint16, bool))) or 0 in value.shape:
             raise TaskError(
-                f"{where}: {value.dtype} of shape {value.shape} is no image. Images are uint8, (H, W) or (H, W, 3), as tensors "
-                "(C, H, W); for floats from 0 to 1, multiply by 255 and round; take transform=ToTensor() off."
+                f"{where}: {value.dtype} of shape {value.shape} is no image. Images are uint8, (H, W) or (H, W, 3), as "
+                "tensors (C, H, W); for floats from 0 to 1, multiply by 255 and round; take transform=ToTensor() off."
             )
         value = Image.fromarray(value)
     if not isinstance(value, Image.Image):
@@ -294,7 +305,7 @@ def _with_images(table: datasets.Dataset, column: str, base: Path | None, where:
     """The column as images: paths are seen from `base`, and those that lead nowhere are refused."""
     if isinstance(table.features[column], datasets.Image):
         return table
-    values = [value or None for value in table[column][:]]
+    values = [None if value == "" else value for value in table[column][:]]
     wrong = next((value for value in values if not isinstance(value, (str, dict, bytes, type(None)))), None)
     if wrong is not None:
         raise TaskError(
@@ -305,7 +316,7 @@ def _with_images(table: datasets.Dataset, column: str, base: Path | None, where:
     if link:
         raise TaskError(f"{where}: column {column} holds addresses ({link}). Download the pictures and name the files.")
     places = {value: _place(value, base) for value in paths}
-    absent = [value for value in paths if not places[value].is_file()]
+    absent = [value for value in paths if places[value] is None]
     if absent:
         raise TaskError(
             f"{where}: {len(absent)} of {len(values)} files named in column {column} are not there "
@@ -313,14 +324,15 @@ def _with_images(table: datasets.Dataset, column: str, base: Path | None, where:
         )
     cells = [_encoded(places.get(value, value) if isinstance(value, str) else value, where) for value in values]
     table = table.remove_columns(column).add_column(column, cells).cast_column(column, datasets.Image())
-    return (
-        table
-        if "file" in table.column_names or not paths
-        else table.add_column("file", [v if v in places else None for v in values])
-    )
+    if paths and "file" not in table.column_names:
+        table = table.add_column("file", [v if v in places else f"row {number}" for number, v in enumerate(values)])
+    return table
 
 
-def _place(value: str, base: Path | None) -> Path:
-    """Where the path leads; those of Windows are understood elsewhere, too."""
-    path, other = ((base or Path()) / Path(each).expanduser() for each in (value, value.replace("\\", "/")))
-    return other if not path.exists() and other.exists() else path
+def _place(value: str, base: Path | None) -> Path | None:
+    """The file that is meant, if it is there; paths of Windows are understood elsewhere, too."""
+    for each in (value, value.replace("\\", "/")):
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # no possible path
+            if (path := (base or Path()) / Path(each).expanduser()).is_file():
+                return path
+    return None

@@ -345,9 +345,9 @@ def task_from_dataset(
 
 
 def label_names(table: datasets.Dataset, label: str, where: str) -> list[str | int | None]:
-    """Each row's class by name: text (in one Unicode spelling, NFC, without blanks around it) or a number; None where missing.
+    """Each row's class by name: text or a number; None where it is missing.
 
-    A TaskError for values that cannot name a class.
+    Text is in one Unicode spelling (NFC), without blanks around it. A TaskError for values that cannot name a class.
     """
     feature, values = table.features[label], table[label][:]
     if isinstance(feature, datasets.ClassLabel):
@@ -416,8 +416,8 @@ def _complete_splits(
         few, all_rows = count.idxmin(), frame["label"].value_counts()
         copies = "; rows of one group, and copies, count once" if all_rows[few] > count[few] else ""
         raise TaskError(
-            f"{name}: class {classes[few]!r} has only {count[few]} row(s){copies}. At least 3 are needed, so that each split "
-            "gets one: collect more, merge the class into another, or drop it."
+            f"{name}: class {classes[few]!r} has only {count[few]} row(s){copies}. At least 3 are needed, so that each "
+            "split gets one: collect more, merge the class into another, or drop it."
         ) from None
     back = np.sort(np.concatenate([rows[part] for part in SPLITS if part not in missing]))
     return {**tables, "train": train.select(back), **{part: train.select(rows[part]) for part in missing}}
