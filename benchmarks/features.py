@@ -40,7 +40,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from tl_helpers import features, frozen, runtime, store
-from tl_helpers.data import Samples, images as pictures, load_task
+from tl_helpers.data import Samples, load_task
+from tl_helpers.data import images as pictures
 from tl_helpers.data.sources import GENRES
 from tl_helpers.data.text import decode_texts, encode_texts
 from tl_helpers.fewshot import sentence_encoder

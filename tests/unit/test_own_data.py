@@ -726,7 +726,7 @@ def one_picture_in_two_classes(home):
     return task
 
 
-@right(23, "train: train/cat/x.png.*copy of a test sample")
+@right(23, "train/cat/x.png.*copy of a test sample")
 def a_test_picture_in_train(home):
     splits(home, "train", "test")
     (home / "train" / "cat" / "x.png").write_bytes((home / "test" / "cat" / "0.png").read_bytes())
@@ -750,7 +750,7 @@ def nothing_but_copies(home):
     return load_task(home)
 
 
-@right(11, r"train: row 0.*copy of a test sample")
+@right(11, r"row 0.*copy of a test sample")
 def the_same_row_in_two_splits(home):
     table = frame(12)
     table["split"] = ["train"] * 8 + ["test"] * 4
@@ -894,12 +894,12 @@ def a_column_twice(home):
     return load_task(home / "notes.csv")
 
 
-@right(11, "row 3.*no label")
+@right(11, "row 3.*label is missing")
 def a_missing_label_left_out(home):
     return load_task(csv(home, frame(label=["cat", "dog", "cat", "", *["cat", "dog"] * 4])), skip_bad=True)
 
 
-@refused("row 3", "no label", "Repair or remove", each=[("",), (None,), ("  ",), (float("nan"),)])
+@refused("row 3", "the label is missing", "Repair or remove", each=[("",), (None,), ("  ",), (float("nan"),)])
 def a_missing_label(home, value):
     return task_from(frame(label=["cat", "dog", "cat", value, *["cat", "dog"] * 4]))
 
@@ -1084,7 +1084,7 @@ def a_group_that_is_not_there(home):
     return load_task(csv(home), group="plant")
 
 
-@refused("row 5", "no group")
+@refused("row 5", "the group is missing")
 def a_missing_group(home):
     return task_from(frame(plant=["a", "b", "c", "d", "e", None, "f", "g", "h", "i", "j", "k"]), group="plant")
 
@@ -1185,7 +1185,7 @@ def a_class_that_train_does_not_know(home):
     return task_from(datasets.DatasetDict(train=table_of(("cat", "dog")), test=table_of(("bird", "cat"), start=50)))
 
 
-@refused("row 1", "no label")
+@refused("row 1", "the label is missing")
 def unlabelled_rows_of_hugging_face(home):
     rows = {"text": [f"{n} words" for n in range(12)], "label": [n % 2 - (n == 1) * 2 for n in range(12)]}
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["cat", "dog"])})
@@ -1433,5 +1433,5 @@ def test_every_file_is_used_or_named(tmp_path):
     (home / "dog" / "5.png").write_bytes(b"broken")
     with pytest.warns(DataWarning, match="6 left out.*See task.report"):
         report = load_task(home, skip_bad=True).report
-    named = {str(what).removeprefix("train: ") for what in report.to_frame()["file"]}
+    named = {str(what) for what in report.to_frame()["file"]}
     assert named == {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}

@@ -80,7 +80,7 @@ def read_folder(folder: Path, wanted: Mapping[str, str | None], *, skip_bad: boo
     if split_of:
         decisions.append("top folders are splits: " + ", ".join(f"{top} is {split}" for top, split in split_of.items()))
     parts = {split: _table(these, folder) for split, these in rows.items()}
-    return Found(parts, {"label": "label", "image": "image"}, left_out, decisions)
+    return Found(parts, "image", left_out, decisions)
 
 
 def _table(rows: list[tuple[Path, str]], folder: Path) -> datasets.Dataset:
@@ -176,9 +176,9 @@ def _with_table(
     files = {path.stem: folder / path for path in found} if len(found) > 1 else {"train": folder / found[0]}
     read = tables.read_tables(tables.by_split(files, str(folder)), wanted)
     named = set()
-    if "image" in read.columns:
+    if read.modality == "image":
         for table in read.parts.values():
-            items = table.cast_column(read.columns["image"], datasets.Image(decode=False))[read.columns["image"]][:]
+            items = table.cast_column("image", datasets.Image(decode=False))["image"][:]
             named |= {os.path.realpath(item["path"]) for item in items if item and item["path"]}
     unnamed = [path for path in pictures if os.path.realpath(folder / path) not in named]
     read.left_out += [*left_out, *((str(path), "a picture that the table does not name") for path in unnamed)]

@@ -79,14 +79,13 @@ _DECODED: dict[tuple[str, int | None, int], torch.Tensor] = {}
 """This process's last pools: six splits are decoded once."""
 
 
-def look(table: datasets.Dataset, column: str = "image", what: str = "images") -> pd.DataFrame:
-    """What each picture in a table's column is: a frame with one row each, from a full decoding that the store remembers.
+def look(table: datasets.Dataset, what: str = "images") -> pd.DataFrame:
+    """What each picture of a table is: a frame with one row each, from a full decoding that the store remembers.
 
     Columns: ``width``, ``height`` (upright, in pixels), ``mode`` (Pillow's), ``orientation`` (EXIF; 1 is upright),
     ``converted`` (what `decode` does to it, in words), ``content`` (names the pixels, whatever the format of the file) and
-    ``problem`` (why it cannot be read; empty if it can).
+    ``problem`` (why it cannot be read, without its name; empty if it can).
     """
-    table = table.select_columns(column).rename_column(column, "image") if column != "image" else table
     content = _each(table, _content, f"reading {what}", missing="absent")
     key = keys.fingerprint("looks", runtime.versions(), keys.code_name(_look), content)
     entry = store.shared("images").get(key) if "absent" not in content else None
@@ -117,7 +116,7 @@ def _stream(table: datasets.Dataset, do: Callable[[bytes, str], T], missing: str
         except UnreadableImageError as error:
             if missing is None:
                 raise
-            return missing or _NOTHING | {"problem": str(error)}
+            return missing or _NOTHING | {"problem": str(error).removeprefix(name).lstrip(": ")}
 
     pool = ThreadPoolExecutor(min(runtime.current().threads, 8))
     with warnings.catch_warnings():  # Pillow's do not say which file; what they are about is said by `look`
@@ -272,5 +271,5 @@ def _plain(image: Image.Image) -> tuple[torch.Tensor, str]:
     if mode in ("L", "RGB"):
         return tvf.pil_to_tensor(image), ""
     if mode == "LAB":  # Pillow would convert it wrongly
-        raise ValueError("LAB colours")
+        raise ValueError("LAB colours: save it as RGB")
     return tvf.pil_to_tensor(image.convert("L" if mode == "1" else "RGB")), f"from {mode}"

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from tl_helpers.data.errors import DataWarning, TaskError, UnreadableImageError
 from tl_helpers.data.images import look
 from tl_helpers.data.splits import SPLITS
-from tl_helpers.data.tables import Found, as_table, by_split, find_columns, from_lists
+from tl_helpers.data.tables import TAKEN, Found, as_table, by_split, find_columns, from_lists
 from tl_helpers.data.task import Task, label_names, task_from_dataset
 from tl_helpers.data.text import same_text, wrong_text
 
@@ -75,33 +75,42 @@ def checked_task(
     """The task, after a look at every sample: what cannot be used is refused or left out, copies never sit in two splits."""
     if not any(map(len, found.parts.values())):
         raise TaskError(f"{name}: no samples found.")
-    text = found.columns.get("text")
-    column, left_out = text or found.columns["image"], list(found.left_out)
-    parts, content = {}, {}
+    text, left_out, parts, content = found.modality == "text", list(found.left_out), {}, {}
+    group = f"{group}_given" if group in TAKEN else group
     for split, table in found.parts.items():
         if group is not None and group not in table.column_names:
             raise TaskError(f"{name}: no column {group!r} for the group; it has {', '.join(table.column_names)}.")
         where = f"{name}, {split}" if len(found.parts) > 1 else name
         if text:
-            problems = [wrong_text(value) for value in table[text][:]]
-            same = same_text(["" if bad else value for value, bad in zip(table[text][:], problems, strict=True)])
+            problems = [bad and f"the text is {bad}" for bad in map(wrong_text, table["text"][:])]
+            same = same_text(["" if bad else value for value, bad in zip(table["text"][:], problems, strict=True)])
         else:
-            looks = look(table, column, where)
+            looks = look(table, where)
             problems, same = looks["problem"], looks["content"]
-        wrong = {number: f"{column} {bad}" if text else bad for number, bad in enumerate(problems) if bad}
-        labels = label_names(table, found.columns["label"], f"{where}, column {found.columns['label']}")
-        for role, values in (("label", labels), ("group", table[group][:] if group else [])):
-            wrong = {number: f"no {role}" for number, value in enumerate(values) if value is None} | wrong
+        wrong = {number: problem for number, problem in enumerate(problems) if problem}
+        for role, values in (
+            ("label", label_names(table, "label", where)),
+            ("group", table[group][:] if group else []),
+        ):
+            wrong = {number: f"the {role} is missing" for number, value in enumerate(values) if value is None} | wrong
+        called = table["file"][:]
+        told = [(called[number], why) for number, why in sorted(wrong.items())]
         if wrong and not skip_bad:
-            _refuse(where, wrong, _names(table))
-        left_out += [(f"{split}: {_names(table)[number]}", why) for number, why in sorted(wrong.items())]
+            some = "; ".join(f"{what}: {why.rstrip('.')}" for what, why in told[:3])
+            more = f" ... and {len(told) - 3} more" if len(told) > 3 else ""
+            kind = TaskError if text or not any(problems) else UnreadableImageError
+            raise kind(
+                f"{where}: {some}{more}. Repair or remove them; with skip_bad=True they are left out, and listed in "
+                "task.report."
+            )
+        left_out += told
         keep = [number for number in range(len(table)) if number not in wrong]
         parts[split], content[split] = table.select(keep), [same[number] for number in keep]
     left_out += _drop_copies(parts, content, name)
     missing = " and ".join(split for split in SPLITS if split not in parts)
     how = f"{missing} cut off train, seed {seed}: stratified, copies{' and groups' if group else ''} stay together"
     task = task_from_dataset(
-        parts, name=name, label=found.columns["label"], text=text, image=column, seed=seed,
+        parts, name=name, text="text" if text else None, seed=seed,
         groups=_groups(parts, content, group), left_out=tuple(left_out),
         decisions=(*found.decisions, *([how] if missing else [])), **facts,
     )  # fmt: skip
@@ -110,32 +119,13 @@ def checked_task(
     return task
 
 
-def _names(table: datasets.Dataset) -> list[str]:
-    given = table["file"][:] if "file" in table.column_names else [None] * len(table)
-    return [f"row {number}" if each is None else str(each) for number, each in enumerate(given)]
-
-
-def _refuse(where: str, wrong: dict[int, str], named: list[str]) -> None:
-    told = [f"{named[number]}: {why}" if named[number] not in why else why for number, why in sorted(wrong.items())]
-    more = f" ... and {len(told) - 3} more" if len(told) > 3 else ""
-    kind = UnreadableImageError if any("read as an image" in why for why in wrong.values()) else TaskError
-    raise kind(
-        f"{where}: {'; '.join(told[:3])}{more}. Repair or remove them; with skip_bad=True they are left out, and listed in "
-        "task.report."
-    )
-
-
 def _drop_copies(parts: dict[str, datasets.Dataset], content: dict[str, list[str]], name: str) -> list[tuple[str, str]]:
     """Takes out of training (and of validation) what is also in a later split; says what."""
     left_out, owner = [], {}
     for split in [each for each in reversed(SPLITS) if each in parts]:
-        named, same = _names(parts[split]), content[split]
+        named, same = parts[split]["file"][:], content[split]
         keep = [number for number, each in enumerate(same) if each not in owner]
-        left_out += [
-            (f"{split}: {named[n]}", f"a copy of a {owner[each]} sample")
-            for n, each in enumerate(same)
-            if each in owner
-        ]
+        left_out += [(named[n], f"a copy of a {owner[each]} sample") for n, each in enumerate(same) if each in owner]
         if not keep:
             raise TaskError(
                 f"{name}: every {split} sample is also in {', '.join(set(owner.values()))}. Split the data anew."

@@ -35,13 +35,16 @@ COLUMNS = {
 }
 """Names by which columns are known if you say none; the first that is there counts."""
 
+TAKEN = ("label", "file", "row", "group")
+"""Columns of a task: ``file`` is what a sample is called in reports, its path or its row. Further ones get other names."""
+
 
 @dataclass
 class Found:
-    """What reading gives: tables by split, which columns hold what, and what is to be told about it."""
+    """What reading gives: by split, tables of ``image`` or ``text``, ``label`` and ``file``; and what is to be told."""
 
     parts: dict[str, datasets.Dataset]
-    columns: dict[str, str]
+    modality: str
     left_out: list[tuple[str, str]] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
 
@@ -288,23 +291,31 @@ def find_columns(
             raise TaskError(
                 f"{name}: {split} and train differ in the columns {', '.join(sorted(only))}. Give both the same."
             )
-    own_split = next((each for each in names if each.lower() == "split"), None)
-    if own_split and len(parts) == 1:
-        where = pd.Series(parts["train"][own_split][:], dtype=object).map(str)
-        rows = by_split({word: np.flatnonzero(where == word) for word in where.unique()}, f"{name}, column {own_split}")
+    extra = [each for each in names if each not in (label, column)]
+    taken = {each: f"{each}_given" for each in extra if each in (*TAKEN, role)}
+    decisions.append(f"label: column {label}; {role}: column {column}; further columns: {', '.join(extra) or 'none'}")
+    decisions += [f"column {old} is called {new}" for old, new in taken.items()]
+    for split, table in parts.items():
+        first = f"{split} row" if len(parts) > 1 else "row"
+        called = [f"{first} {number}" for number in range(len(table))]
+        if role == "image":
+            table, called = _with_images(table, column, base, f"{name}, {split}", called)
+        parts[split] = table.rename_columns(taken | {label: "label", column: role}).add_column("file", called)
+    by = next((each for each in extra if each.lower() == "split"), None)
+    if by and len(parts) == 1:
+        said = pd.Series(parts["train"][by][:], dtype=object).map(str)
+        rows = by_split({word: np.flatnonzero(said == word) for word in said.unique()}, f"{name}, column {by}")
         parts = {split: parts["train"].select(numbers) for split, numbers in rows.items()}
-        decisions.append(f"column {own_split} says which split a row belongs to")
-    if role == "image":
-        parts = {split: _with_images(table, column, base, f"{name}, {split}") for split, table in parts.items()}
-    extra = ", ".join(each for each in names if each not in (label, column, own_split))
-    decisions.append(f"label: column {label}; {role}: column {column}; further columns: {extra or 'none'}")
-    return Found(parts, {"label": label, role: column}, decisions=decisions)
+        decisions.append(f"column {by} says which split a row belongs to")
+    return Found(parts, role, decisions=decisions)
 
 
-def _with_images(table: datasets.Dataset, column: str, base: Path | None, where: str) -> datasets.Dataset:
-    """The column as images: paths are seen from `base`, and those that lead nowhere are refused."""
+def _with_images(
+    table: datasets.Dataset, column: str, base: Path | None, where: str, called: list[str]
+) -> tuple[datasets.Dataset, list[str]]:
+    """The column as images, and what to call the rows: by their paths, which are seen from `base`, or as they are called."""
     if isinstance(table.features[column], datasets.Image):
-        return table
+        return table, called
     values = [None if value == "" else value for value in table[column][:]]
     wrong = next((value for value in values if not isinstance(value, (str, dict, bytes, type(None)))), None)
     if wrong is not None:
@@ -324,9 +335,7 @@ def _with_images(table: datasets.Dataset, column: str, base: Path | None, where:
         )
     cells = [_encoded(places.get(value, value) if isinstance(value, str) else value, where) for value in values]
     table = table.remove_columns(column).add_column(column, cells).cast_column(column, datasets.Image())
-    if paths and "file" not in table.column_names:
-        table = table.add_column("file", [v if v in places else f"row {number}" for number, v in enumerate(values)])
-    return table
+    return table, [value if isinstance(value, str) else other for value, other in zip(values, called, strict=True)]
 
 
 def _place(value: str, base: Path | None) -> Path | None:

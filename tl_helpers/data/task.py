@@ -241,7 +241,7 @@ class Task:
         rows = pd.DataFrame({"split": split, "class": np.array(self.classes)[self.table["label"][:]]})
         rows.insert(0, "file", self.table["file"][:] if "file" in columns else [f"row {n}" for n in range(len(rows))])
         if self.modality == "image":
-            rows = rows.join(look(self.table, what=self.name).drop(columns="problem"))
+            rows = rows.join(look(self.table, self.name).drop(columns="problem"))
         else:
             texts = pd.Series(self.table["text"][:])
             rows = rows.assign(characters=texts.str.len(), words=texts.str.split().str.len(), content=same_text(texts))
@@ -314,14 +314,12 @@ def task_from_dataset(
             raise TaskError(f"{name}, {split}: some labels are missing. Fill them in or drop those rows.")
     classes = _class_names(values, [table.features[label] for table in parts.values()], name)
     number = {each: index for index, each in enumerate(classes)}
-    tables, start, renamed = {}, 0, []
+    tables, start = {}, 0
     for split, table in parts.items():
         rows = list(range(start, start + len(table)))
         start += len(table)
         named = [str(value) for value in table[group][:]] if group else [f"row{row}" for row in rows]
-        table = table.remove_columns(label)
-        for own in {"label", "row", "group", modality} & set(table.column_names) - {content}:
-            table, renamed = table.rename_column(own, f"{own}_given"), [*renamed, own]
+        table = table.remove_columns([own for own in table.column_names if own in ("label", "row", "group", label)])
         if content != modality:
             table = table.rename_column(content, modality)
         if not text and not isinstance(table.features["image"], datasets.Image):
@@ -330,9 +328,6 @@ def task_from_dataset(
         for column, cells in (added | {"group": groups[split] if groups else named}).items():
             table = table.add_column(column, list(cells))
         tables[split] = table
-    if renamed:
-        names = ", ".join(f"{own}_given" for own in sorted(set(renamed)))
-        facts["decisions"] = (*facts.get("decisions", ()), f"columns whose names are taken are called {names}")
     return Task(
         name=name,
         modality=modality,
