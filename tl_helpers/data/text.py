@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,15 +17,35 @@ def encode_texts(texts: Sequence[str], what: str = "texts") -> torch.Tensor:
 
     A TaskError for an empty text, or one that holds a zero character.
     """
+    for number, text in enumerate(texts):
+        if problem := wrong_text(text):
+            raise TaskError(f"{what}: text {number} is {problem}.")
     raw = [text.encode() for text in texts]
-    for number, (text, line) in enumerate(zip(texts, raw, strict=True)):
-        if not text.strip() or b"\0" in line:
-            raise TaskError(f"{what}: text {number} is {'empty' if not text.strip() else 'broken (it holds a zero)'}.")
     width = max((len(line) for line in raw), default=1)
     rows = np.zeros((len(raw), 1, 1, width), dtype=np.uint8)
     for row, line in zip(rows, raw, strict=True):
         row[0, 0, : len(line)] = np.frombuffer(line, dtype=np.uint8)
     return torch.from_numpy(rows)
+
+
+def wrong_text(text: object) -> str:
+    """Why this cannot be a text, in words; empty if it can."""
+    if not isinstance(text, str):
+        missing = text is None or (isinstance(text, float) and text != text)
+        return "missing" if missing else f"a {type(text).__name__}, not text"
+    if not text.strip():
+        return "empty"
+    if "\0" in text:
+        return "broken (it holds a zero)"
+    return "" if text.isprintable() or not _SURROGATE.search(text) else "broken (half a character: a lone surrogate)"
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def same_text(texts: Sequence[str]) -> list[str]:
+    """What two texts have in common that differ only in case, blanks or Unicode spelling."""
+    return [" ".join(unicodedata.normalize("NFKC", text).casefold().split()) for text in texts]
 
 
 def decode_texts(encoded: torch.Tensor) -> list[str]:
