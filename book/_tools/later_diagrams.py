@@ -1,4 +1,4 @@
-"""The diagrams of chapters 06 to 13, which `diagrams` writes. Marks of a class have its colour and its shape."""
+"""The diagrams of chapters 06 to 16, which `diagrams` writes. Marks of a class have its colour and its shape."""
 
 from __future__ import annotations
 
@@ -450,6 +450,29 @@ def families() -> str:
     )
 
 
+# ---- 16: from files to a test that can be trusted --------------------------------------------------------------------
+
+STEPS = (
+    ("every file is looked at:", "used, or left out with a reason", NOTE),
+    ("copies are put into one group:", "by their pixels, whatever their names", NOTE),
+    ("groups are divided, not files:", "training, validation, test", FROZEN),
+    ("suspicious labels are shown:", "a person decides", IDLE),
+    ("training and validation:", "learn, and choose", TRAINED),
+    ("test:", "read once", TEST),
+)
+
+
+def own_data() -> str:
+    height, gap, parts, y = 44, 20, [], 8
+    for number, (what, how, look) in enumerate(STEPS):
+        parts.append(box(8, y, ALL, f"{what}\n{how}", look, height))
+        if number + 1 < len(STEPS):
+            parts.append(arrow((WIDE / 2, y + height), (WIDE / 2, y + height + gap)))
+        y += height + gap
+    told = ". ".join(f"{what.removesuffix(':')}: {how}" for what, how, _ in STEPS)
+    return drawing("From a folder of files to a test that can be trusted", f"Six steps. {told}.", y, *parts)
+
+
 DRAWINGS = {
     "domain_shift": domain_shift,
     "dann": dann,
@@ -460,4 +483,5 @@ DRAWINGS = {
     "retention": retention,
     "scenarios": scenarios,
     "families": families,
+    "own_data": own_data,
 }

@@ -269,3 +269,13 @@ def test_families_keep_what_they_say():
     assert {name for name, kind in of.items() if issubclass(kind, continual.Replay)} <= set(members["replay"])
     assert issubclass(of["streaming LDA"], continual.NearestMean)
     assert set(members["regularisation"]) >= {n for n, k in of.items() if issubclass(k, (continual.EWC, continual.SI))}
+
+
+# ---- 16 --------------------------------------------------------------------------------------------------------------
+
+
+def test_groups_are_divided_before_labels_are_looked_for_and_the_test_comes_last():
+    said = words(drawn.own_data())
+    assert len(said) == len(drawn.STEPS)
+    assert ["divided" in text for text in said].index(True) < ["suspicious" in text for text in said].index(True)
+    assert said[-1].startswith("test")
