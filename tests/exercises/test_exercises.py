@@ -15,7 +15,7 @@ from tl_helpers.book.exercises import Feedback
 ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ROLES = ("stub", "check", "solution")
-CLOSELY = tuple(f"{number:02d}" for number in range(1, 14))
+CLOSELY = tuple(f"{number:02d}" for number in (*range(1, 14), 16))
 """Chapters whose exercises all have right answers beside the solution, and four mistakes each."""
 
 

@@ -19,6 +19,7 @@ import offline_pages
 import phase
 import pytest
 import recorded_runs
+import scaling
 import status_page
 import visible
 from docutils import nodes
@@ -331,6 +332,14 @@ def test_recorded_runs_are_listed_from_their_files(tmp_path, monkeypatch):
     run_study(Study("tiny", "a tiny grid", {"depth": (0, 1)}, cell, cited={"depth": (1,)}), folder=tmp_path)
     first, fresh = recorded_runs.rows(tmp_path, {})
     assert (first, fresh[:2]) == (row, ["tiny: a tiny grid (fresh seeds, from 1000 on)", "1 of 1"])
+
+
+def test_costs_are_computed_from_the_benchmarks():
+    seconds = {"plain": 8.0, "ours with decoding, torch": 4.0, "ours with decoding, onnxruntime": 5.0}
+    (row,) = scaling.features_rows({"cells": 800, "seconds": {"64 px": seconds, "sentences": {}}})
+    assert row == ["64 px", "100", "200", "50 s", "8.3 min", "1.4 h"]
+    runs = [{"method": "ours", "depth": 3, "training": 2.0}, {"method": "plain", "depth": 3, "training": 9.0}]
+    assert scaling.training_rows({"labels": 100, "epochs": 2, "rows": runs}) == [["3", "100", "17 min", "1.4 h"]]
 
 
 def test_recorded_runs_say_whether_the_present_code_made_them(tmp_path):

@@ -50,7 +50,7 @@ def one_layer(W, b, mean, scale):
     return W / scale, b + (W / scale) @ mean
 
 
-# %% two-steps-in-one-layer | the old weights for the mean | new
+# %% two-steps-in-one-layer | the old weights for the mean | multiplied by the *new*
 def one_layer(W, b, mean, scale):
     return W / scale, b - W @ mean
 
