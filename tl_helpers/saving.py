@@ -45,7 +45,7 @@ LAYOUT = 1
 """Of a folder; one of another layout is refused."""
 
 FORBIDS = {
-    r"\bNC\b|non-?commercial|research": "It must not be used commercially.",
+    r"\bNC\b|non.?commercial|research": "It must not be used commercially.",
     r"\bND\b|no.?deriv": "What is made from it must not be shared.",
     r"\bSA\b|share.?alike|\bA?GPL\b": "What is made from it may be shared under the same licence only.",
     r"not stated|unknown|^other$|see ": "It is not known what it allows: ask before you use or share what is made from it.",
