@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tl_helpers import runtime, store
+from tl_helpers import features, runtime, store
 from tl_helpers.data import DataReport, DataWarning, images, load_task, task_from
+from tl_helpers.models import Classifier, load_backbone
+from tl_helpers.training import Recipe, fit
 
 
 def shades(home, counts):
@@ -178,3 +180,19 @@ def test_images_of_one_table_share_a_decoding():
     for _ in range(3):
         images.decode(table.cast_column("image", datasets.Image()), 8)
     assert store.TALLY["images", "computed"] == 1
+
+
+def test_texts_that_an_encoder_cuts_are_counted(recwarn):
+    table = notes(12)
+    table.loc[[2, 7], "text"] += " and so on" * 100
+    backbone = load_backbone("minilm", pretrained=False)
+    said = "2 of 12 texts are longer than the 64 tokens that minilm reads.*first: row 2"
+    with pytest.warns(DataWarning, match=said):
+        features.extract(backbone, task_from(table).all_samples())
+    with pytest.warns(DataWarning, match=said):
+        fit(
+            Classifier(backbone, 2), task_from(table).all_samples(), None, Recipe(epochs=1, freeze_depth=backbone.depth)
+        )
+    recwarn.clear()
+    features.extract(backbone, task_from(notes(12)).all_samples())
+    assert not [each for each in recwarn if issubclass(each.category, DataWarning)]

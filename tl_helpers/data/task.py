@@ -269,7 +269,11 @@ class Task:
             labels=torch.as_tensor(np.asarray(table["label"][:]), dtype=torch.int64),
             classes=self.classes,
             rows=rows,
-            extra={column: np.asarray(table[column][:]) for column in table.column_names if column not in own},
+            extra={
+                column: np.asarray(table[column][:])
+                for column, feature in table.features.items()
+                if column not in own and not isinstance(feature, datasets.Image)
+            },
             table=self.table._fingerprint + (f"-crop{self.margin}" if self.margin else ""),
             modality=self.modality,
         )
