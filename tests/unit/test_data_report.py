@@ -148,11 +148,32 @@ def test_a_part_of_a_task_keeps_the_report_of_the_whole():
     assert report.counts.loc["in no split"].sum() > 0
 
 
-def test_a_look_is_stored_by_content(tmp_path, monkeypatch):
+@pytest.fixture
+def looked_at(monkeypatch):
+    """How many pictures each call of `look` had to decode."""
+    counts, each = [], images._each
+    monkeypatch.setattr(
+        images, "_each", lambda t, do, *a, **k: counts.extend([len(t)] * (do is images._look)) or each(t, do, *a, **k)
+    )
+    images._LOOKED.clear()  # as in another process
+    return counts
+
+
+def test_a_look_is_stored_by_content(tmp_path, looked_at):
     home = shades(tmp_path / "pets", {"cat": 6, "dog": 6})
     first = load_task(home).report.rows
-    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("looked again"))
+    images._LOOKED.clear()
     assert load_task(home).report.rows.equals(first)
+    assert sum(looked_at) == 12
+
+
+def test_splits_are_looked_at_once(tmp_path, looked_at):
+    for split in ("train", "test"):
+        shades(tmp_path / "pets" / split, {"cat": 6, "dog": 6})
+    for path in (tmp_path / "pets" / "test").rglob("*.png"):
+        Image.open(path).rotate(90).save(path)
+    assert len(load_task(tmp_path / "pets").report.rows) == 24
+    assert sum(looked_at) == 24
 
 
 def test_reading_holds_few_files_at_a_time(tmp_path):

@@ -927,6 +927,34 @@ def a_very_long_text(home):
     return task
 
 
+@refused("text 3", "Cut it")
+def one_text_too_long_for_all(home):
+    texts = [f"text {n}" for n in range(3000)]
+    texts[3] = "x" * 2_000_000
+    task_from(texts, ["cat", "dog"] * 1500).all_samples()
+
+
+@right(12)
+def further_columns_of_any_kind(home):
+    table = frame(
+        lists=[[1] * n for n in range(12)], when=pd.date_range("2026-01-01", periods=12), size=np.arange(12.0)
+    )
+    samples = task_from(table.assign(gap=[1.5, None] * 6)).all_samples()
+    assert {"size", "gap", "file"} <= set(samples.extra)
+    assert "lists" not in samples.extra
+    return task_from(table)
+
+
+@right(12)
+def a_second_column_of_images(home):
+    listed(home)
+    table = pd.read_csv(home / "pets.csv").assign(mask=[picture(n) for n in range(12)])
+    table["file"] = [str(home / path) for path in table["file"]]
+    task = task_from(table, image="file")
+    assert "mask" not in task.samples("train").extra
+    return task
+
+
 @right(12)
 def a_column_says_the_split(home):
     task = load_task(csv(home, frame(split=["train"] * 6 + ["valid"] * 2 + ["Test"] * 4)))

@@ -27,4 +27,4 @@ def test_three_lines_from_a_folder_to_a_score(tmp_path, monkeypatch, capsys):
     assert known["task"].classes == ("dark", "light")
     assert "pictures: 24 samples used, 0 files, rows or columns left out" in said
     assert "'accuracy'" in said
-    assert known["run"].metrics["accuracy"] == 1.0
+    assert known["run"].metrics["accuracy"] == 100.0

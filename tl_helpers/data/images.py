@@ -86,17 +86,23 @@ def look(table: datasets.Dataset, what: str = "images") -> pd.DataFrame:
     ``converted`` (what `decode` does to it, in words), ``content`` (names the pixels, whatever the format of the file) and
     ``problem`` (why it cannot be read, without its name; empty if it can).
     """
-    content = _each(table, _content, f"reading {what}", missing="absent")
+    content = _each(table, _content, f"reading {what}", missing="")
     key = keys.fingerprint("looks", runtime.versions(), keys.code_name(_look), content)
-    entry = store.shared("images").get(key) if "absent" not in content else None
+    entry = store.shared("images").get(key) if all(content) else None
     if entry is not None:
         return pd.DataFrame(entry.record["looks"])
-    found = _each(table, _look, f"looking at {what}", missing="")
-    looks = pd.DataFrame(found, columns=list(_NOTHING))
-    if "absent" not in content:
-        store.shared("images").put(key, {}, {"looks": looks.to_dict("list")})
-    return looks
+    new = [number for number, name in enumerate(content) if name not in _LOOKED]
+    found = dict(zip(new, _each(table.select(new), _look, f"looking at {what}", missing=""), strict=True))
+    _LOOKED.update({content[number]: facts for number, facts in found.items() if not facts["problem"]})
+    looks = [found.get(number) or _LOOKED[name] for number, name in enumerate(content)]
+    frame = pd.DataFrame(looks, columns=list(_NOTHING))
+    if len(new) and not any(frame["problem"]):
+        store.shared("images").put(key, {}, {"looks": frame.to_dict("list")})
+    return frame
 
+
+_LOOKED: dict[str, dict[str, object]] = {}
+"""What this process has seen, by content: splits one by one, then the whole."""
 
 _NOTHING = dict(width=0, height=0, mode="", orientation=1, converted="", content="", problem="")
 
@@ -155,7 +161,7 @@ def _look(raw: bytes, name: str) -> dict[str, object]:
 def _decode_all(table: datasets.Dataset, size: int | None, what: str, margin: int) -> torch.Tensor:
     """All pictures, each shrunk as soon as it is read; deep ones wait for the scale that holds them all."""
     pixels, deep, shape = torch.empty(0), {}, None
-    tops = {"whole": 0.0, "broken": 0.0}
+    tops = {"whole": 0.0, "real": 0.0}
     images = _stream(table, functools.partial(_decode_one, size=size, margin=margin))
     for number, (image, kind, top) in enumerate(runtime.progress(images, total=len(table), what=f"decoding {what}")):
         if shape is None:
@@ -185,7 +191,7 @@ def _full(kind: str, top: float) -> float:
 def _decode_one(raw: bytes, name: str, *, size: int | None, margin: int) -> tuple[torch.Tensor, str, float]:
     """One picture, (C, height, width): uint8, or float32 as it is in the file, with its kind and its largest value."""
     pixels, facts = open_image(raw, name)
-    kind = "" if pixels.dtype == torch.uint8 else "broken" if facts["mode"] == "F" else "whole"
+    kind = "" if pixels.dtype == torch.uint8 else "real" if facts["mode"] == "F" else "whole"
     top = float(pixels.max()) if kind else 0.0
     height, width = pixels.shape[1:]
     if 2 * margin >= min(height, width):
