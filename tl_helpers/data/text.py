@@ -28,8 +28,8 @@ def encode_texts(texts: Sequence[str], what: str = "texts") -> torch.Tensor:
     if len(raw) * width > MOST_BYTES:
         longest = max(range(len(raw)), key=lambda number: len(raw[number]))
         raise TaskError(
-            f"{what}: text {longest} has {width} bytes, to which all {len(raw)} would be filled up. Cut it, or leave it out: "
-            "encoders read the beginning only."
+            f"{what}: text {longest} has {width} bytes, to which all {len(raw)} would be filled up. Cut it, or leave it "
+            "out: encoders read the beginning only."
         )
     rows = np.zeros((len(raw), 1, 1, width), dtype=np.uint8)
     for row, line in zip(rows, raw, strict=True):
@@ -46,7 +46,7 @@ def wrong_text(text: object) -> str:
         return "empty"
     if "\0" in text:
         return "broken (it holds a zero)"
-    return "" if text.isprintable() or not _SURROGATE.search(text) else "broken (half a character: a lone surrogate)"
+    return "broken (half a character: a lone surrogate)" if _SURROGATE.search(text) else ""
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
