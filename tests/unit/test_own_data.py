@@ -873,6 +873,11 @@ def no_column_of_labels(home):
     return load_task(csv(home, frame().rename(columns={"label": "foo"})))
 
 
+@refused("both the label and the text", "Name another")
+def one_column_as_label_and_text(home):
+    return load_task(csv(home), label="text", text="text")
+
+
 @refused("no column 'kind'", "text, label")
 def a_column_that_is_not_there(home):
     return load_task(csv(home), label="kind")
@@ -1211,6 +1216,11 @@ def class_names_and_texts(home):
 @refused("bird", "no training sample")
 def a_class_that_train_does_not_know(home):
     return task_from(datasets.DatasetDict(train=table_of(("cat", "dog")), test=table_of(("bird", "cat"), start=50)))
+
+
+@refused("no training sample of class bird", "drop the class")
+def a_class_name_without_samples(home):
+    return task_from(table_of(("cat", "dog", "bird")))
 
 
 @refused("row 1", "the label is missing")
