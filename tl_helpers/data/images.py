@@ -86,9 +86,9 @@ def look(table: datasets.Dataset, what: str = "images") -> pd.DataFrame:
     ``converted`` (what `decode` does to it, in words), ``content`` (names the pixels, whatever the format of the file) and
     ``problem`` (why it cannot be read, without its name; empty if it can).
     """
-    content = _each(table, _content, f"reading {what}", missing="")
+    content = _each(table, _content, f"reading {what}", missing="absent")
     key = keys.fingerprint("looks", runtime.versions(), keys.code_name(_look), content)
-    entry = store.shared("images").get(key) if all(content) else None
+    entry = store.shared("images").get(key) if "absent" not in content else None
     if entry is not None:
         return pd.DataFrame(entry.record["looks"])
     new = [number for number, name in enumerate(content) if name not in _LOOKED]
