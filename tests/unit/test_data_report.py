@@ -172,8 +172,10 @@ def test_splits_are_looked_at_once(tmp_path, looked_at):
         shades(tmp_path / "pets" / split, {"cat": 6, "dog": 6})
     for path in (tmp_path / "pets" / "test").rglob("*.png"):
         Image.open(path).rotate(90).save(path)
-    assert len(load_task(tmp_path / "pets").report.rows) == 24
-    assert sum(looked_at) == 24
+    for _ in range(2):
+        assert len(load_task(tmp_path / "pets").report.rows) == 24
+        assert sum(looked_at) == 24
+        images._LOOKED.clear()
 
 
 def test_reading_holds_few_files_at_a_time(tmp_path):

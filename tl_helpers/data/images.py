@@ -90,7 +90,9 @@ def look(table: datasets.Dataset, what: str = "images") -> pd.DataFrame:
     key = keys.fingerprint("looks", runtime.versions(), keys.code_name(_look), content)
     entry = store.shared("images").get(key) if "absent" not in content else None
     if entry is not None:
-        return pd.DataFrame(entry.record["looks"])
+        frame = pd.DataFrame(entry.record["looks"])
+        _LOOKED.update(zip(content, frame.to_dict("records"), strict=True))
+        return frame
     new = [number for number, name in enumerate(content) if name not in _LOOKED]
     found = dict(zip(new, _each(table.select(new), _look, f"looking at {what}", missing=""), strict=True))
     _LOOKED.update({content[number]: facts for number, facts in found.items() if not facts["problem"]})
@@ -108,7 +110,7 @@ _NOTHING = dict(width=0, height=0, mode="", orientation=1, converted="", content
 
 
 def _each(table: datasets.Dataset, do: Callable[[bytes, str], T], what: str, *, missing: str | None = None) -> list[T]:
-    """`do(bytes, name)` for each picture, in order. With `missing`, a file that cannot be read gives `do` of no bytes."""
+    """`do(bytes, name)` for each picture, in order; for one that cannot be read `missing`, its problem if that is empty."""
     return list(runtime.progress(_stream(table, do, missing), total=len(table), what=what))
 
 
