@@ -161,6 +161,8 @@ def save_model(
     }
     _write(folder / "config.json", config)
     _write(folder / "run.json", dataclasses.asdict(run) if run else {})
+    if report := getattr(task, "report", None):
+        (folder / "data_report.txt").write_text(f"{report}\n", encoding="utf-8")
     (folder / "README.md").write_text(_card(config, task, run, scores, folder.name), encoding="utf-8")
     for text in config["warnings"]:
         warnings.warn(text, LicenceWarning, stacklevel=2)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -187,3 +189,17 @@ def test_what_licences_forbid(licence, says):
     found = licence_warnings({"data": licence})
     assert len(found) == len(says)
     assert all(any(words in text for text in found) for words in says)
+
+
+def test_the_readme_goes_from_a_folder_of_pictures_to_a_prediction(tmp_path, monkeypatch, capsys):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "save_model" in block)
+    pictures(tmp_path, "pictures", 10)
+    Image.new("L", (20, 20), 200).save(tmp_path / "new.png")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert "new.png" in capsys.readouterr().out
+    model = load_model("my_model").model
+    assert torch.equal(model.head[1].weight, names["model"].head[1].weight)
+    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values() if tensor.is_floating_point())
