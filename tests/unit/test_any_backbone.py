@@ -92,6 +92,7 @@ IMAGES = {
     "ConvNeXt": lambda: of_timm("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)),
     "ViT": lambda: of_timm("vit_tiny_patch16_224", **TINY),
     "ViT, averaged": lambda: of_timm("vit_tiny_patch16_224", global_pool="avg", **TINY),
+    "EVA-02, rotary places": lambda: of_timm("eva02_tiny_patch14_224", **TINY),
     "DeiT": lambda: of_timm("deit_tiny_distilled_patch16_224", **TINY),
     "Swin": lambda: of_timm("swin_tiny_patch4_window7_224", **SWIN),
     "torchvision ResNet": lambda: of_torchvision("resnet18"),
@@ -230,6 +231,7 @@ class Own(nn.Module):
 
 
 GREY = Preprocessing((0.5,), (0.5,), 16)
+STAGES = [("first", "scale"), "second", "third"]
 
 
 def test_a_network_of_ones_own_is_cut_at_its_list_of_stages():
@@ -260,12 +262,22 @@ class Twice(Own):
         return self.third(x) + self.second(x)[..., 1:-1, 1:-1].mean(1, keepdim=True)
 
 
+class Dropping(Own):
+    def forward(self, x):
+        x = nn.functional.dropout(self.first(x * self.scale), 0.5, training=self.training)
+        return self.third(self.second(x))
+
+
+def test_a_dropout_that_is_a_function_follows_the_stages_mode():
+    backbone = load_backbone(Dropping(), stages=STAGES, preprocessing=GREY)
+    x = torch.randn(3, 1, 16, 16)
+    assert not torch.equal(backbone.train()(x), backbone(x))
+    assert torch.equal(backbone.eval()(x), backbone(x))
+
+
 class Two(Own):
     def forward(self, x):
         return self.first(x * self.scale), self.third(self.second(self.first(x)))
-
-
-STAGES = [("first", "scale"), "second", "third"]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +320,7 @@ def test_networks_that_are_no_chain_of_stages(network, options, says):
         ("torchvision:resnet_5", {}, "torchvision knows no classification model 'resnet_5': it has alexnet"),
         ("torchvision:resnet18", {"channels": 4}, "only models of timm"),
         ("hf:nowhere", {}, "neither a folder nor OWNER/NAME"),
-        ("timm:eva02_tiny_patch14_224", {"pretrained": False}, "is not one tensor"),
+        ("timm:xcit_nano_12_p16_224", {"pretrained": False}, "used again .* make them one stage"),
     ],
 )
 def test_names_that_nothing_answers_to(name, options, says):
