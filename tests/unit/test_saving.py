@@ -12,6 +12,7 @@ import timm
 import torch
 from PIL import Image
 
+from tl_helpers import cli
 from tl_helpers.data import Samples, Task
 from tl_helpers.data.text import encode_texts
 from tl_helpers.freezing import freeze
@@ -203,3 +204,36 @@ def test_the_readme_goes_from_a_folder_of_pictures_to_a_prediction(tmp_path, mon
     model = load_model("my_model").model
     assert torch.equal(model.head[1].weight, names["model"].head[1].weight)
     assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values() if tensor.is_floating_point())
+
+
+def test_the_command_goes_the_same_way(tmp_path, monkeypatch, capsys):
+    pictures(tmp_path, "pictures", 10)
+    folder, model = str(tmp_path / "pictures"), str(tmp_path / "model")
+
+    def tl(*arguments):
+        monkeypatch.setattr("sys.argv", ["tl", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    monkeypatch.setattr("tl_helpers.models.load_backbone", lambda name: random_backbone("digit_cnn"))
+    code, out, _ = tl("fit", folder, "-o", model, "--backbone", "digit_cnn", "--size", "28", "--epochs", "2", "--onnx")
+    assert code == 0
+    assert "balanced accuracy" in out
+    assert (tmp_path / "model" / "model.onnx").exists()
+    code, again, _ = tl("evaluate", model, folder)
+    assert code == 0
+    assert again.splitlines() == out.splitlines()[: len(again.splitlines())]
+    code, out, _ = tl("predict", model, str(tmp_path / "pictures" / "dog" / "0.png"))
+    assert code == 0
+    assert out.splitlines()[0] == "input,class,probability"
+    assert tl("predict", str(tmp_path / "nowhere"), "a.png")[0::2] == (
+        1,
+        f"tl: {tmp_path / 'nowhere'} holds no whole saved model ([Errno 2] No such file or directory: "
+        f"'{tmp_path / 'nowhere' / 'config.json'}'). Save it again with save_model.\n",
+    )
+    code, _, says = tl("predict", model, str(tmp_path / "nothing.png"))
+    assert code == 1
+    assert "nothing.png" in says
+    assert tl("fit")[0] == 2
+    assert "Train on DATA" in tl("fit", "--help")[1]
