@@ -53,6 +53,10 @@ FORBIDS = {
 """What a licence asks for, by the words that it is known by."""
 
 
+KNOWN = r"\b(MIT|Apache|BSD|ISC|CC0|CC.BY|MPL|Unlicense|public domain|OFL|Open Font)\b"
+"""Licences that are widely known."""
+
+
 class LicenceWarning(UserWarning):
     """A licence of the weights or of the data restricts what may be done with the model."""
 
@@ -273,12 +277,14 @@ class _FromInputs(torch.nn.Module):
 
 def licence_warnings(licences: dict[str, str]) -> list[str]:
     """What the licences of ``weights`` and ``data`` forbid, or leave open, a sentence each."""
-    return [
-        f"The licence of the {what} is {licence!r}. {text}"
-        for what, licence in licences.items()
-        for words, text in FORBIDS.items()
-        if re.search(words, licence.replace("-", " ").replace("_", " "), re.IGNORECASE)
-    ]
+    found = []
+    for what, licence in licences.items():
+        plain = licence.replace("-", " ").replace("_", " ")
+        says = [text for words, text in FORBIDS.items() if re.search(words, plain, re.IGNORECASE)]
+        if not says and not re.search(KNOWN, plain, re.IGNORECASE):
+            says = ["It is none of the widely known ones: read it before you use or share what is made from it."]
+        found += [f"The licence of the {what} is {licence!r}. {text}" for text in says]
+    return found
 
 
 def _rebuilt(folder: Path, config: dict) -> Backbone:
@@ -297,7 +303,7 @@ def _rebuilt(folder: Path, config: dict) -> Backbone:
     if "config" in origin:
         network = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**origin["config"]))
         return encoder_backbone(network, preprocessing, pooling=origin["pooling"])
-    backbone = load_backbone(origin["name"], pretrained=False, channels=origin.get("channels", 3))
+    backbone = load_backbone(**origin, pretrained=False)
     backbone.preprocessing = preprocessing
     return backbone
 

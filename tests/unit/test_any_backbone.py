@@ -215,6 +215,15 @@ def test_training_goes_on_a_vision_transformer_as_on_any_backbone():
     assert (predict(again, validation) == predict(model, validation)).all()
 
 
+def test_a_vision_transformer_takes_the_size_it_is_asked_for_and_no_other():
+    backbone = load_backbone("timm:vit_tiny_patch16_224", pretrained=False, size=48).eval()
+    assert backbone.preprocessing.size == 48
+    with torch.no_grad():
+        assert backbone(torch.zeros(1, 3, 48, 48)).shape == (1, 192)
+        with pytest.raises(ValueError, match=r"doesn't match model .* load_backbone\(name, size=...\)"):
+            backbone(torch.zeros(1, 3, 64, 64))
+
+
 class Own(nn.Module):
     """A network of the reader's: a parameter beside its modules, a part that is a function, a side way within a stage."""
 
@@ -320,6 +329,8 @@ def test_networks_that_are_no_chain_of_stages(network, options, says):
         ("torchvision:resnet_5", {}, "torchvision knows no classification model 'resnet_5': it has alexnet"),
         ("torchvision:resnet18", {"channels": 4}, "only models of timm"),
         ("hf:nowhere", {}, "neither a folder nor OWNER/NAME"),
+        ("hf:timm/resnet18.a1_in1k", {}, r"load_backbone\('timm:resnet18.a1_in1k'\)"),
+        ("minilm", {"size": 32}, "only models of timm"),
         ("timm:xcit_nano_12_p16_224", {"pretrained": False}, "used again .* make them one stage"),
     ],
 )

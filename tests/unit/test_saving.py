@@ -37,7 +37,7 @@ def random_backbone(kind):
     if kind in IMAGES:
         network = IMAGES[kind]()
         return load_backbone(network, preprocessing=preprocessing_of(network))
-    channels = {"channels": 4} if kind.endswith("_4") else {}
+    channels = {"channels": 4} if kind.endswith("_4") else {"size": 32} if "vit_" in kind else {}
     return load_backbone(kind.removesuffix("_4"), pretrained=False, **channels)
 
 
@@ -45,7 +45,14 @@ def samples_for(backbone):
     return TEXT_SAMPLES if "max_tokens" in vars(backbone.preprocessing) else stripes(6, size=32)
 
 
-SAVED = ["digit_cnn", "minilm", "timm:lcnet_035", "timm:lcnet_035_4", "torchvision:shufflenet_v2_x0_5"]
+SAVED = [
+    "digit_cnn",
+    "minilm",
+    "timm:lcnet_035",
+    "timm:lcnet_035_4",
+    "timm:vit_tiny_patch16_224",
+    "torchvision:shufflenet_v2_x0_5",
+]
 SAVED += ["transformers ViT", "transformers Swin", "transformers ConvNeXt", "transformers ResNet", *TEXTS]
 
 
@@ -183,6 +190,7 @@ def test_an_export_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
         ("CC BY-ND 4.0", ["not be shared"]),
         ("research only", ["commercially"]),
         ("other", ["not known"]),
+        ("fastvit-license", ["read it"]),
         ("not stated", ["not known"]),
     ],
 )

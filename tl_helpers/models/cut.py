@@ -84,6 +84,15 @@ class Stage(nn.Module):
         return "\n".join(map(str, (self.enters, *self.steps, self.leaves, self.forms, self.copies)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        try:
+            return self._run(x)
+        except AssertionError as problem:  # how vision transformers refuse other images than those they were made for
+            raise ValueError(
+                f"{problem} Give the images that size, as in task.samples(split, size); or, for a model of timm, say "
+                "load_backbone(name, size=...)."
+            ) from None
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
         found = {self.enters: _from_maps(x.clone() if self.copies else x, self.forms[0])}
 
         def fill(one: object) -> object:
