@@ -31,7 +31,7 @@ IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), 
 
 TORCHVISION = re.compile(
     r"(layer\d+|features\.\d+|features\.(?:denseblock|transition)\d+|encoder\.layers\.encoder_layer_\d+"
-    r"|trunk_output\.block\d+|blocks\.\d+|stage\d+)\."
+    r"|trunk_output\.block\d+|blocks\.\d+|layers\.\d+|stage\d+)\."
 )
 """Where stages lie in torchvision's classification models, by the names of their parameters."""
 
@@ -129,16 +129,17 @@ def stages_of(network: nn.Module, stages: Sequence[str | Sequence[str]] | None =
             for place in ([each] if isinstance(each, str) else each)
         }
         return _by_prefix(parameters, places, type(network).__name__)
+    groups: dict[str, int | str] = {}
     if hasattr(network, "group_matcher"):  # timm's networks declare it
         groups = group_parameters(network, network.group_matcher(coarse=True), reverse=True)
     elif type(network).__module__.startswith("torchvision.models."):
-        groups, now = {}, ""
+        now = ""
         for name in parameters:
             found = TORCHVISION.match(name)
             now = groups[name] = found.group() if found else now
         order = list(dict.fromkeys(groups.values()))
         groups = {name: order.index(group) for name, group in groups.items()}
-    else:
+    if len(set(groups.values())) < 2:
         raise ValueError(
             f"{type(network).__name__} is no network of timm, torchvision or transformers that is known here: say which "
             "modules are its stages, from input to embedding, such as load_backbone(network, stages=['conv1', 'body'])."
