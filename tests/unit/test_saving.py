@@ -47,7 +47,7 @@ def samples_for(backbone):
 
 SAVED = [
     "digit_cnn",
-    "minilm",
+    pytest.param("minilm", marks=pytest.mark.slow),
     "timm:lcnet_035",
     "timm:lcnet_035_4",
     "timm:vit_tiny_patch16_224",
