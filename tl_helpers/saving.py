@@ -26,7 +26,7 @@ from safetensors.torch import load, save_file
 
 from tl_helpers import runtime, store
 from tl_helpers.data import Samples, Task
-from tl_helpers.data.task import decode
+from tl_helpers.data.images import decode
 from tl_helpers.data.text import encode_texts
 from tl_helpers.ledger import Run
 from tl_helpers.models import (
@@ -51,6 +51,10 @@ FORBIDS = {
     r"not stated|unknown|^other$|see ": "It is not known what it allows: ask before you use or share what is made from it.",
 }
 """What a licence asks for, by the words that it is known by."""
+
+
+KNOWN = r"\b(MIT|Apache|BSD|ISC|CC0|CC.BY|MPL|Unlicense|public domain|OFL|Open Font)\b"
+"""Licences that are widely known."""
 
 
 class LicenceWarning(UserWarning):
@@ -161,6 +165,8 @@ def save_model(
     }
     _write(folder / "config.json", config)
     _write(folder / "run.json", dataclasses.asdict(run) if run else {})
+    if report := getattr(task, "report", None):
+        (folder / "data_report.txt").write_text(f"{report}\n", encoding="utf-8")
     (folder / "README.md").write_text(_card(config, task, run, scores, folder.name), encoding="utf-8")
     for text in config["warnings"]:
         warnings.warn(text, LicenceWarning, stacklevel=2)
@@ -271,12 +277,14 @@ class _FromInputs(torch.nn.Module):
 
 def licence_warnings(licences: dict[str, str]) -> list[str]:
     """What the licences of ``weights`` and ``data`` forbid, or leave open, a sentence each."""
-    return [
-        f"The licence of the {what} is {licence!r}. {text}"
-        for what, licence in licences.items()
-        for words, text in FORBIDS.items()
-        if re.search(words, licence.replace("-", " ").replace("_", " "), re.IGNORECASE)
-    ]
+    found = []
+    for what, licence in licences.items():
+        plain = licence.replace("-", " ").replace("_", " ")
+        says = [text for words, text in FORBIDS.items() if re.search(words, plain, re.IGNORECASE)]
+        if not says and not re.search(KNOWN, plain, re.IGNORECASE):
+            says = ["It is none of the widely known ones: read it before you use or share what is made from it."]
+        found += [f"The licence of the {what} is {licence!r}. {text}" for text in says]
+    return found
 
 
 def _rebuilt(folder: Path, config: dict) -> Backbone:
@@ -295,7 +303,7 @@ def _rebuilt(folder: Path, config: dict) -> Backbone:
     if "config" in origin:
         network = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**origin["config"]))
         return encoder_backbone(network, preprocessing, pooling=origin["pooling"])
-    backbone = load_backbone(origin["name"], pretrained=False, channels=origin.get("channels", 3))
+    backbone = load_backbone(**origin, pretrained=False)
     backbone.preprocessing = preprocessing
     return backbone
 

@@ -92,6 +92,7 @@ IMAGES = {
     "ConvNeXt": lambda: of_timm("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)),
     "ViT": lambda: of_timm("vit_tiny_patch16_224", **TINY),
     "ViT, averaged": lambda: of_timm("vit_tiny_patch16_224", global_pool="avg", **TINY),
+    "EVA-02, rotary places": lambda: of_timm("eva02_tiny_patch14_224", **TINY),
     "DeiT": lambda: of_timm("deit_tiny_distilled_patch16_224", **TINY),
     "Swin": lambda: of_timm("swin_tiny_patch4_window7_224", **SWIN),
     "torchvision ResNet": lambda: of_torchvision("resnet18"),
@@ -214,6 +215,15 @@ def test_training_goes_on_a_vision_transformer_as_on_any_backbone():
     assert (predict(again, validation) == predict(model, validation)).all()
 
 
+def test_a_vision_transformer_takes_the_size_it_is_asked_for_and_no_other():
+    backbone = load_backbone("timm:vit_tiny_patch16_224", pretrained=False, size=48).eval()
+    assert backbone.preprocessing.size == 48
+    with torch.no_grad():
+        assert backbone(torch.zeros(1, 3, 48, 48)).shape == (1, 192)
+        with pytest.raises(ValueError, match=r"doesn't match model .* load_backbone\(name, size=...\)"):
+            backbone(torch.zeros(1, 3, 64, 64))
+
+
 class Own(nn.Module):
     """A network of the reader's: a parameter beside its modules, a part that is a function, a side way within a stage."""
 
@@ -230,6 +240,7 @@ class Own(nn.Module):
 
 
 GREY = Preprocessing((0.5,), (0.5,), 16)
+STAGES = [("first", "scale"), "second", "third"]
 
 
 def test_a_network_of_ones_own_is_cut_at_its_list_of_stages():
@@ -260,12 +271,22 @@ class Twice(Own):
         return self.third(x) + self.second(x)[..., 1:-1, 1:-1].mean(1, keepdim=True)
 
 
+class Dropping(Own):
+    def forward(self, x):
+        x = nn.functional.dropout(self.first(x * self.scale), 0.5, training=self.training)
+        return self.third(self.second(x))
+
+
+def test_a_dropout_that_is_a_function_follows_the_stages_mode():
+    backbone = load_backbone(Dropping(), stages=STAGES, preprocessing=GREY)
+    x = torch.randn(3, 1, 16, 16)
+    assert not torch.equal(backbone.train()(x), backbone(x))
+    assert torch.equal(backbone.eval()(x), backbone(x))
+
+
 class Two(Own):
     def forward(self, x):
         return self.first(x * self.scale), self.third(self.second(self.first(x)))
-
-
-STAGES = [("first", "scale"), "second", "third"]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +329,9 @@ def test_networks_that_are_no_chain_of_stages(network, options, says):
         ("torchvision:resnet_5", {}, "torchvision knows no classification model 'resnet_5': it has alexnet"),
         ("torchvision:resnet18", {"channels": 4}, "only models of timm"),
         ("hf:nowhere", {}, "neither a folder nor OWNER/NAME"),
-        ("timm:eva02_tiny_patch14_224", {"pretrained": False}, "is not one tensor"),
+        ("hf:timm/resnet18.a1_in1k", {}, r"load_backbone\('timm:resnet18.a1_in1k'\)"),
+        ("minilm", {"size": 32}, "only models of timm"),
+        ("timm:xcit_nano_12_p16_224", {"pretrained": False}, "used again .* make them one stage"),
     ],
 )
 def test_names_that_nothing_answers_to(name, options, says):

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tl_helpers import runtime, store
+from tl_helpers import features, runtime, store
 from tl_helpers.data import DataReport, DataWarning, images, load_task, task_from
+from tl_helpers.models import Classifier, load_backbone
+from tl_helpers.training import Recipe, fit
 
 
 def shades(home, counts):
@@ -146,11 +148,34 @@ def test_a_part_of_a_task_keeps_the_report_of_the_whole():
     assert report.counts.loc["in no split"].sum() > 0
 
 
-def test_a_look_is_stored_by_content(tmp_path, monkeypatch):
+@pytest.fixture
+def looked_at(monkeypatch):
+    """How many pictures each call of `look` had to decode."""
+    counts, each = [], images._each
+    monkeypatch.setattr(
+        images, "_each", lambda t, do, *a, **k: counts.extend([len(t)] * (do is images._look)) or each(t, do, *a, **k)
+    )
+    images._LOOKED.clear()  # as in another process
+    return counts
+
+
+def test_a_look_is_stored_by_content(tmp_path, looked_at):
     home = shades(tmp_path / "pets", {"cat": 6, "dog": 6})
     first = load_task(home).report.rows
-    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("looked again"))
+    images._LOOKED.clear()
     assert load_task(home).report.rows.equals(first)
+    assert sum(looked_at) == 12
+
+
+def test_splits_are_looked_at_once(tmp_path, looked_at):
+    for split in ("train", "test"):
+        shades(tmp_path / "pets" / split, {"cat": 6, "dog": 6})
+    for path in (tmp_path / "pets" / "test").rglob("*.png"):
+        Image.open(path).rotate(90).save(path)
+    for _ in range(2):
+        assert len(load_task(tmp_path / "pets").report.rows) == 24
+        assert sum(looked_at) == 24
+        images._LOOKED.clear()
 
 
 def test_reading_holds_few_files_at_a_time(tmp_path):
@@ -178,3 +203,19 @@ def test_images_of_one_table_share_a_decoding():
     for _ in range(3):
         images.decode(table.cast_column("image", datasets.Image()), 8)
     assert store.TALLY["images", "computed"] == 1
+
+
+def test_texts_that_an_encoder_cuts_are_counted(recwarn):
+    table = notes(12)
+    table.loc[[2, 7], "text"] += " and so on" * 100
+    backbone = load_backbone("minilm", pretrained=False)
+    said = "2 of 12 texts are longer than the 64 tokens that minilm reads.*first: row 2"
+    with pytest.warns(DataWarning, match=said):
+        features.extract(backbone, task_from(table).all_samples())
+    with pytest.warns(DataWarning, match=said):
+        fit(
+            Classifier(backbone, 2), task_from(table).all_samples(), None, Recipe(epochs=1, freeze_depth=backbone.depth)
+        )
+    recwarn.clear()
+    features.extract(backbone, task_from(notes(12)).all_samples())
+    assert not [each for each in recwarn if issubclass(each.category, DataWarning)]

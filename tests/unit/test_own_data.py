@@ -873,6 +873,11 @@ def no_column_of_labels(home):
     return load_task(csv(home, frame().rename(columns={"label": "foo"})))
 
 
+@refused("both the label and the text", "Name another")
+def one_column_as_label_and_text(home):
+    return load_task(csv(home), label="text", text="text")
+
+
 @refused("no column 'kind'", "text, label")
 def a_column_that_is_not_there(home):
     return load_task(csv(home), label="kind")
@@ -924,6 +929,34 @@ def a_very_long_text(home):
     table.loc[0, "text"] = "word " * 40000
     task = load_task(csv(home, table))
     assert "40000 (most)" in str(task.report)
+    return task
+
+
+@refused("text 3", "Cut it")
+def one_text_too_long_for_all(home):
+    texts = [f"text {n}" for n in range(3000)]
+    texts[3] = "x" * 2_000_000
+    task_from(texts, ["cat", "dog"] * 1500).all_samples()
+
+
+@right(12)
+def further_columns_of_any_kind(home):
+    table = frame(
+        lists=[[1] * n for n in range(12)], when=pd.date_range("2026-01-01", periods=12), size=np.arange(12.0)
+    )
+    samples = task_from(table.assign(gap=[1.5, None] * 6)).all_samples()
+    assert {"size", "gap", "file"} <= set(samples.extra)
+    assert "lists" not in samples.extra
+    return task_from(table)
+
+
+@right(12)
+def a_second_column_of_images(home):
+    listed(home)
+    table = pd.read_csv(home / "pets.csv").assign(mask=[picture(n) for n in range(12)])
+    table["file"] = [str(home / path) for path in table["file"]]
+    task = task_from(table, image="file")
+    assert "mask" not in task.samples("train").extra
     return task
 
 
@@ -1183,6 +1216,11 @@ def class_names_and_texts(home):
 @refused("bird", "no training sample")
 def a_class_that_train_does_not_know(home):
     return task_from(datasets.DatasetDict(train=table_of(("cat", "dog")), test=table_of(("bird", "cat"), start=50)))
+
+
+@refused("no training sample of class bird", "drop the class")
+def a_class_name_without_samples(home):
+    return task_from(table_of(("cat", "dog", "bird")))
 
 
 @refused("row 1", "the label is missing")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -10,6 +12,7 @@ import timm
 import torch
 from PIL import Image
 
+from tl_helpers import cli
 from tl_helpers.data import Samples, Task
 from tl_helpers.data.text import encode_texts
 from tl_helpers.freezing import freeze
@@ -34,7 +37,7 @@ def random_backbone(kind):
     if kind in IMAGES:
         network = IMAGES[kind]()
         return load_backbone(network, preprocessing=preprocessing_of(network))
-    channels = {"channels": 4} if kind.endswith("_4") else {}
+    channels = {"channels": 4} if kind.endswith("_4") else {"size": 32} if "vit_" in kind else {}
     return load_backbone(kind.removesuffix("_4"), pretrained=False, **channels)
 
 
@@ -42,7 +45,14 @@ def samples_for(backbone):
     return TEXT_SAMPLES if "max_tokens" in vars(backbone.preprocessing) else stripes(6, size=32)
 
 
-SAVED = ["digit_cnn", "minilm", "timm:lcnet_035", "timm:lcnet_035_4", "torchvision:shufflenet_v2_x0_5"]
+SAVED = [
+    "digit_cnn",
+    pytest.param("minilm", marks=pytest.mark.slow),
+    "timm:lcnet_035",
+    "timm:lcnet_035_4",
+    "timm:vit_tiny_patch16_224",
+    "torchvision:shufflenet_v2_x0_5",
+]
 SAVED += ["transformers ViT", "transformers Swin", "transformers ConvNeXt", "transformers ResNet", *TEXTS]
 
 
@@ -180,6 +190,7 @@ def test_an_export_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
         ("CC BY-ND 4.0", ["not be shared"]),
         ("research only", ["commercially"]),
         ("other", ["not known"]),
+        ("fastvit-license", ["read it"]),
         ("not stated", ["not known"]),
     ],
 )
@@ -187,3 +198,50 @@ def test_what_licences_forbid(licence, says):
     found = licence_warnings({"data": licence})
     assert len(found) == len(says)
     assert all(any(words in text for text in found) for words in says)
+
+
+def test_the_readme_goes_from_a_folder_of_pictures_to_a_prediction(tmp_path, monkeypatch, capsys):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "save_model" in block)
+    pictures(tmp_path, "pictures", 10)
+    Image.new("L", (20, 20), 200).save(tmp_path / "new.png")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert "new.png" in capsys.readouterr().out
+    model = load_model("my_model").model
+    assert torch.equal(model.head[1].weight, names["model"].head[1].weight)
+    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values() if tensor.is_floating_point())
+
+
+def test_the_command_goes_the_same_way(tmp_path, monkeypatch, capsys):
+    pictures(tmp_path, "pictures", 10)
+    folder, model = str(tmp_path / "pictures"), str(tmp_path / "model")
+
+    def tl(*arguments):
+        monkeypatch.setattr("sys.argv", ["tl", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    monkeypatch.setattr("tl_helpers.models.load_backbone", lambda name: random_backbone("digit_cnn"))
+    code, out, _ = tl("fit", folder, "-o", model, "--backbone", "digit_cnn", "--size", "28", "--epochs", "2", "--onnx")
+    assert code == 0
+    assert "balanced accuracy" in out
+    assert (tmp_path / "model" / "model.onnx").exists()
+    code, again, _ = tl("evaluate", model, folder)
+    assert code == 0
+    assert again.splitlines() == out.splitlines()[: len(again.splitlines())]
+    code, out, _ = tl("predict", model, str(tmp_path / "pictures" / "dog" / "0.png"))
+    assert code == 0
+    assert out.splitlines()[0] == "input,class,probability"
+    assert tl("predict", str(tmp_path / "nowhere"), "a.png")[0::2] == (
+        1,
+        f"tl: {tmp_path / 'nowhere'} holds no whole saved model ([Errno 2] No such file or directory: "
+        f"'{tmp_path / 'nowhere' / 'config.json'}'). Save it again with save_model.\n",
+    )
+    code, _, says = tl("predict", model, str(tmp_path / "nothing.png"))
+    assert code == 1
+    assert "nothing.png" in says
+    assert tl("fit")[0] == 2
+    assert "Train on DATA" in tl("fit", "--help")[1]

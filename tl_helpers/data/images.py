@@ -90,19 +90,27 @@ def look(table: datasets.Dataset, what: str = "images") -> pd.DataFrame:
     key = keys.fingerprint("looks", runtime.versions(), keys.code_name(_look), content)
     entry = store.shared("images").get(key) if "absent" not in content else None
     if entry is not None:
-        return pd.DataFrame(entry.record["looks"])
-    found = _each(table, _look, f"looking at {what}", missing="")
-    looks = pd.DataFrame(found, columns=list(_NOTHING))
-    if "absent" not in content:
-        store.shared("images").put(key, {}, {"looks": looks.to_dict("list")})
-    return looks
+        frame = pd.DataFrame(entry.record["looks"])
+        _LOOKED.update(zip(content, frame.to_dict("records"), strict=True))
+        return frame
+    new = [number for number, name in enumerate(content) if name not in _LOOKED]
+    found = dict(zip(new, _each(table.select(new), _look, f"looking at {what}", missing=""), strict=True))
+    _LOOKED.update({content[number]: facts for number, facts in found.items() if not facts["problem"]})
+    looks = [found.get(number) or _LOOKED[name] for number, name in enumerate(content)]
+    frame = pd.DataFrame(looks, columns=list(_NOTHING))
+    if len(new) and not any(frame["problem"]):
+        store.shared("images").put(key, {}, {"looks": frame.to_dict("list")})
+    return frame
 
+
+_LOOKED: dict[str, dict[str, object]] = {}
+"""What this process has seen, by content: splits one by one, then the whole."""
 
 _NOTHING = dict(width=0, height=0, mode="", orientation=1, converted="", content="", problem="")
 
 
 def _each(table: datasets.Dataset, do: Callable[[bytes, str], T], what: str, *, missing: str | None = None) -> list[T]:
-    """`do(bytes, name)` for each picture, in order. With `missing`, a file that cannot be read gives `do` of no bytes."""
+    """`do(bytes, name)` for each picture, in order; for one that cannot be read `missing`, its problem if that is empty."""
     return list(runtime.progress(_stream(table, do, missing), total=len(table), what=what))
 
 
@@ -118,7 +126,7 @@ def _stream(table: datasets.Dataset, do: Callable[[bytes, str], T], missing: str
                 raise
             return missing or _NOTHING | {"problem": str(error).removeprefix(name).lstrip(": ")}
 
-    pool = ThreadPoolExecutor(min(runtime.current().threads, 8))
+    pool = ThreadPoolExecutor(min(runtime.current().threads, 4))
     with warnings.catch_warnings():  # Pillow's do not say which file; what they are about is said by `look`
         warnings.simplefilter("ignore")
         try:
@@ -148,14 +156,14 @@ def _read_bytes(item: dict | None, name: str) -> bytes:
 def _look(raw: bytes, name: str) -> dict[str, object]:
     pixels, facts = open_image(raw, name)
     digest = hashlib.sha256(str((pixels.dtype, pixels.shape)).encode())
-    digest.update(pixels.contiguous().numpy().tobytes())
+    digest.update(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))  # the order in memory, so no copy
     return facts | {"content": digest.hexdigest()[:32], "problem": ""}
 
 
 def _decode_all(table: datasets.Dataset, size: int | None, what: str, margin: int) -> torch.Tensor:
     """All pictures, each shrunk as soon as it is read; deep ones wait for the scale that holds them all."""
     pixels, deep, shape = torch.empty(0), {}, None
-    tops = {"whole": 0.0, "broken": 0.0}
+    tops = {"whole": 0.0, "real": 0.0}
     images = _stream(table, functools.partial(_decode_one, size=size, margin=margin))
     for number, (image, kind, top) in enumerate(runtime.progress(images, total=len(table), what=f"decoding {what}")):
         if shape is None:
@@ -185,7 +193,7 @@ def _full(kind: str, top: float) -> float:
 def _decode_one(raw: bytes, name: str, *, size: int | None, margin: int) -> tuple[torch.Tensor, str, float]:
     """One picture, (C, height, width): uint8, or float32 as it is in the file, with its kind and its largest value."""
     pixels, facts = open_image(raw, name)
-    kind = "" if pixels.dtype == torch.uint8 else "broken" if facts["mode"] == "F" else "whole"
+    kind = "" if pixels.dtype == torch.uint8 else "real" if facts["mode"] == "F" else "whole"
     top = float(pixels.max()) if kind else 0.0
     height, width = pixels.shape[1:]
     if 2 * margin >= min(height, width):

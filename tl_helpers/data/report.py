@@ -84,8 +84,8 @@ class DataReport:
         x = x - x.mean(axis=0)
         x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
         pairs = []
-        for start in range(0, len(x), 1024):
-            cosine = x[start : start + 1024] @ x.T
+        for start in range(0, len(x), 256):
+            cosine = x[start : start + 256] @ x.T
             first, second = np.nonzero(cosine >= at_least)
             after = second > first + start
             pairs += zip(first[after] + start, second[after], cosine[first, second][after], strict=True)

@@ -285,6 +285,10 @@ def find_columns(
             f"{name}: {told}; the columns are {', '.join(names)}: pass image='...' or text='...', one of them."
         )
     ((role, column),) = content.items()
+    if column == label:
+        raise TaskError(
+            f"{name}: column {label} cannot be both the label and the {role}. Name another of {', '.join(names)}."
+        )
     for split, table in parts.items():
         only = set(names) ^ set(table.column_names)
         if only:

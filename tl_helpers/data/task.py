@@ -39,7 +39,7 @@ class Samples:
     rows : numpy.ndarray
         int64, shape (N,): the row of each sample in the data set as its authors ship it.
     extra : dict of str to numpy.ndarray
-        Further columns, shape (N,) each, such as ``probability`` and ``domain``.
+        Further columns of numbers or text, shape (N,) each, such as ``probability`` and ``domain``.
     table : str
         Names the data set that `rows` point into.
     modality : {"image", "text"}
@@ -269,7 +269,11 @@ class Task:
             labels=torch.as_tensor(np.asarray(table["label"][:]), dtype=torch.int64),
             classes=self.classes,
             rows=rows,
-            extra={column: np.asarray(table[column][:]) for column in table.column_names if column not in own},
+            extra={
+                column: np.asarray(table[column][:])
+                for column, feature in table.features.items()
+                if column not in own and isinstance(feature, (datasets.Value, datasets.ClassLabel))
+            },
             table=self.table._fingerprint + (f"-crop{self.margin}" if self.margin else ""),
             modality=self.modality,
         )

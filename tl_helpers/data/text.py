@@ -11,17 +11,26 @@ import torch
 
 from tl_helpers.data.errors import TaskError
 
+MOST_BYTES = 2**32
+"""What the texts of one split may take in memory."""
+
 
 def encode_texts(texts: Sequence[str], what: str = "texts") -> torch.Tensor:
     """Sentences to uint8, shape (N, 1, 1, W): UTF-8 bytes, filled up with zeros to the longest of them.
 
-    A TaskError for an empty text, or one that holds a zero character.
+    A TaskError for an empty text, one that holds a zero character, or one too long for memory.
     """
     for number, text in enumerate(texts):
         if problem := wrong_text(text):
             raise TaskError(f"{what}: text {number} is {problem}.")
     raw = [text.encode() for text in texts]
     width = max((len(line) for line in raw), default=1)
+    if len(raw) * width > MOST_BYTES:
+        longest = max(range(len(raw)), key=lambda number: len(raw[number]))
+        raise TaskError(
+            f"{what}: text {longest} has {width} bytes, to which all {len(raw)} would be filled up. Cut it, or leave it "
+            "out: encoders read the beginning only."
+        )
     rows = np.zeros((len(raw), 1, 1, width), dtype=np.uint8)
     for row, line in zip(rows, raw, strict=True):
         row[0, 0, : len(line)] = np.frombuffer(line, dtype=np.uint8)
@@ -37,7 +46,7 @@ def wrong_text(text: object) -> str:
         return "empty"
     if "\0" in text:
         return "broken (it holds a zero)"
-    return "" if text.isprintable() or not _SURROGATE.search(text) else "broken (half a character: a lone surrogate)"
+    return "broken (half a character: a lone surrogate)" if _SURROGATE.search(text) else ""
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

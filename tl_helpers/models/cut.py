@@ -84,6 +84,15 @@ class Stage(nn.Module):
         return "\n".join(map(str, (self.enters, *self.steps, self.leaves, self.forms, self.copies)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        try:
+            return self._run(x)
+        except AssertionError as problem:  # how vision transformers refuse other images than those they were made for
+            raise ValueError(
+                f"{problem} Give the images that size, as in task.samples(split, size); or, for a model of timm, say "
+                "load_backbone(name, size=...)."
+            ) from None
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
         found = {self.enters: _from_maps(x.clone() if self.copies else x, self.forms[0])}
 
         def fill(one: object) -> object:
@@ -98,6 +107,8 @@ class Stage(nn.Module):
             elif op == "call_method":
                 found[name] = getattr(args[0], target)(*args[1:], **kwargs)
             else:
+                mode = {"training": self.training} if "training" in kwargs else {}  # a dropout, traced in eval mode
+                kwargs = dict(kwargs) | mode
                 found[name] = _function(target)(*args, **kwargs)
         return _to_maps(found[self.leaves], self.forms[1])
 
@@ -142,9 +153,9 @@ def cut(
             }
             got = example
             for stage in stages.values():
-                before, now = got.clone(), got
+                before, now, stage.training = got.clone(), got, False
                 got = stage(now)
-                stage.copies = not torch.equal(now, before)
+                stage.copies, stage.training = not torch.equal(now, before), modes[0][1]
             got = pool_maps(got)
     finally:
         for module, mode in modes:
@@ -190,11 +201,20 @@ def _followed(whole: _Whole, place: Mapping[int, int], what: str) -> list[fx.Nod
 def _divided(
     whole: _Whole, nodes: Sequence[fx.Node], place: Mapping[int, int], names: Sequence[str], what: str
 ) -> tuple[list[list[fx.Node]], list[fx.Node]]:
-    """The steps of each stage, and what it hands on; a ValueError where that is not one value, to the next stage alone."""
+    """The steps of each stage, and what it hands on; a ValueError where that is not one value, to the next stage alone.
+
+    What depends neither on the input nor on parameters, such as a table of sines, is a step of every stage.
+    """
     parts: list[list[fx.Node]] = [[] for _ in names]
-    leaves, now, home = [], 0, {nodes[0]: 0}
+    leaves, now, home, fixed = [], 0, {nodes[0]: 0}, set()
     for node in nodes[1:-1]:
-        for owner in _owners(node, place, whole):
+        owners = _owners(node, place, whole)
+        if not owners and fixed.issuperset(node.all_input_nodes):
+            fixed.add(node)
+            for part in parts:
+                part.append(node)
+            continue
+        for owner in owners:
             if owner < now:
                 raise ValueError(f"{what}: {names[owner]} is used again in or after {names[now]}; make them one stage.")
             now = owner

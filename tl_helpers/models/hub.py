@@ -31,12 +31,12 @@ IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), 
 
 TORCHVISION = re.compile(
     r"(layer\d+|features\.\d+|features\.(?:denseblock|transition)\d+|encoder\.layers\.encoder_layer_\d+"
-    r"|trunk_output\.block\d+|blocks\.\d+|stage\d+)\."
+    r"|trunk_output\.block\d+|blocks\.\d+|layers\.\d+|stage\d+)\."
 )
 """Where stages lie in torchvision's classification models, by the names of their parameters."""
 
 
-def timm_backbone(name: str, *, pretrained: bool, seed: int, channels: int) -> Backbone:
+def timm_backbone(name: str, *, pretrained: bool, seed: int, channels: int, size: int | None) -> Backbone:
     """A model of timm, by its name and perhaps ``@REVISION`` of its repository on the hub."""
     name, _, revision = name.partition("@")
     if name.split(".")[0] not in timm.list_models():
@@ -48,12 +48,14 @@ def timm_backbone(name: str, *, pretrained: bool, seed: int, channels: int) -> B
             raise ValueError(f"timm:{name} has no weights on the hub: timm.list_pretrained() lists names that have.")
         folder = hub_folder(facts.hf_hub_id, revision, ["model.safetensors"], f"The pre-trained weights of timm:{name}")
         source, overlay = f"timm:{name}@{folder.name}", {"file": str(folder / "model.safetensors")}
+    options = {"num_classes": 0, "in_chans": channels, "pretrained_cfg_overlay": overlay}
+    if size is not None and facts is not None and facts.fixed_input_size:
+        options["img_size"] = size
     with runtime.RandomNumbers(seed):
-        network = timm.create_model(
-            name, pretrained=pretrained, num_classes=0, in_chans=channels, pretrained_cfg_overlay=overlay
-        )
-    backbone = network_backbone(quicken(network), name=f"timm:{name}")
-    backbone.source, backbone.origin = source, {"name": f"timm:{name}", "channels": channels}
+        network = quicken(timm.create_model(name, pretrained=pretrained, **options))
+    preprocessing = _of_timm(network.pretrained_cfg, channels, size)
+    backbone = network_backbone(network, name=f"timm:{name}", preprocessing=preprocessing)
+    backbone.source, backbone.origin = source, {"name": f"timm:{name}", "channels": channels, "size": size}
     return backbone
 
 
@@ -100,10 +102,11 @@ def network_backbone(
             f"{preprocessing.channels}: give preprocessing=Preprocessing(mean, std, size) with {channels} value(s) each."
         )
     network = network.to(memory_format=torch.channels_last)
+    device = next(network.parameters()).device
     example = torch.randn(
         (1, preprocessing.channels, preprocessing.size, preprocessing.size),
         generator=torch.Generator().manual_seed(0),
-    ).to(memory_format=torch.channels_last)
+    ).to(device, memory_format=torch.channels_last)
     last = getattr(network, "output_fmt", None) == "NHWC" or isinstance(network, torchvision.models.SwinTransformer)
     parts, dim = cut(network, stages_of(network, stages), example, last=last)
     return Backbone(
@@ -126,16 +129,17 @@ def stages_of(network: nn.Module, stages: Sequence[str | Sequence[str]] | None =
             for place in ([each] if isinstance(each, str) else each)
         }
         return _by_prefix(parameters, places, type(network).__name__)
+    groups: dict[str, int | str] = {}
     if hasattr(network, "group_matcher"):  # timm's networks declare it
         groups = group_parameters(network, network.group_matcher(coarse=True), reverse=True)
     elif type(network).__module__.startswith("torchvision.models."):
-        groups, now = {}, ""
+        now = ""
         for name in parameters:
             found = TORCHVISION.match(name)
             now = groups[name] = found.group() if found else now
         order = list(dict.fromkeys(groups.values()))
         groups = {name: order.index(group) for name, group in groups.items()}
-    else:
+    if len(set(groups.values())) < 2:
         raise ValueError(
             f"{type(network).__name__} is no network of timm, torchvision or transformers that is known here: say which "
             "modules are its stages, from input to embedding, such as load_backbone(network, stages=['conv1', 'body'])."
@@ -157,11 +161,11 @@ def _by_prefix(parameters: Sequence[str], places: Mapping[str, str], what: str) 
     return {parameter: places[place] for place in places for parameter in parameters if owners[parameter] == place}
 
 
-def _of_timm(facts: Mapping, channels: int) -> Preprocessing:
+def _of_timm(facts: Mapping, channels: int, size: int | None = None) -> Preprocessing:
     mean, std = tuple(facts["mean"]), tuple(facts["std"])
     if channels != len(mean):  # timm adapts the weights; the values are those of a grey image
         mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
-    return Preprocessing(mean, std, facts["input_size"][-1])
+    return Preprocessing(mean, std, size or facts["input_size"][-1])
 
 
 def hub_folder(repository: str, revision: str, patterns: Sequence[str], what: str) -> Path:

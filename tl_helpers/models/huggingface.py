@@ -33,6 +33,8 @@ def hf_backbone(name: str, *, pretrained: bool, seed: int) -> Backbone:
             raise ValueError(
                 f"hf:{name} is neither a folder nor OWNER/NAME, perhaps with @REVISION, of a model on the hub."
             )
+        if repository.startswith("timm/"):
+            raise ValueError(f"hf:{name} is a model of timm: say load_backbone('timm:{name.removeprefix('timm/')}').")
         weights = ["*.safetensors"] if pretrained else []
         folder = hub_folder(repository, revision, [*weights, "*.json", "README.md", "1_Pooling/*.json", "*.txt"], what)
         name = f"{repository}@{folder.name}"

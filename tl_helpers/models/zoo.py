@@ -7,6 +7,7 @@ import functools
 import importlib.resources
 import io
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def load_backbone(
     pretrained: bool = True,
     seed: int = 0,
     channels: int = 3,
+    size: int | None = None,
     stages: Sequence[str | Sequence[str]] | None = None,
     preprocessing: Preprocessing | Tokenisation | None = None,
 ) -> Backbone:
@@ -55,6 +57,8 @@ def load_backbone(
         False: the same architecture with random weights, from `seed`.
     channels : int
         Of the images that a model of timm takes; its weights are adapted.
+    size : int, optional
+        Height and width of these images, for a model of timm; vision transformers take one size only.
     stages : sequence of str, optional
         For a network of one's own: which modules or parameters begin a stage, by name, from input to embedding; those that
         make up one stage together in a tuple. timm's, torchvision's and transformers' networks need none.
@@ -70,9 +74,10 @@ def load_backbone(
     WeightsError
         For a missing or damaged weight file.
     """
-    library, _, rest = name.replace("timm/", "timm:", 1).partition(":") if isinstance(name, str) else ("", "", "")
-    if channels != 3 and library != "timm":
-        raise ValueError(f"channels={channels}: only models of timm can be asked for that (timm:NAME).")
+    library, _, rest = re.sub("^timm/", "timm:", name).partition(":") if isinstance(name, str) else ("", "", "")
+    options = {"channels": channels, "size": size} if library == "timm" else {}
+    if library != "timm" and (channels != 3 or size is not None):
+        raise ValueError(f"channels={channels}, size={size}: only models of timm can be asked for that (timm:NAME).")
     if not isinstance(name, str):
         if isinstance(name, transformers.PreTrainedModel):
             return encoder_backbone(name, preprocessing)
@@ -83,7 +88,6 @@ def load_backbone(
         backbone = PACKAGED[name](pretrained, seed)
         backbone.origin = {"name": name}
     elif library in LIBRARIES and rest:
-        options = {"channels": channels} if library == "timm" else {}
         backbone = LIBRARIES[library](rest, pretrained=pretrained, seed=seed, **options)
     else:
         raise ValueError(
