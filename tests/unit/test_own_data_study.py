@@ -44,6 +44,7 @@ def test_faults_of_the_folder_do_not_overlap(made):
     folder, dirt = made
     kinds = [dirt.saved_twice, {*dirt.misplaced}, {*dirt.contradicting, *dirt.contradicting.values()}, {*dirt.modes}]
     assert sum(map(len, kinds)) == len(set().union(*kinds))
+    assert dirt.faulty == set().union(*kinds) - dirt.saved_twice
     assert len(dirt.misplaced) == study.MISPLACED
     assert set(dirt.modes.values()) == {"sideways", *study.ODD}
     assert all(file.split("/")[0] != name for file, name in dirt.misplaced.items())

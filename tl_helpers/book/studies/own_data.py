@@ -62,6 +62,11 @@ class Dirt:
         """Every file of the same class that has a copy."""
         return {*self.copies, *self.copies.values()}
 
+    @property
+    def faulty(self) -> set[str]:
+        """Every file with a fault other than a copy of its class. Those that were copied have none."""
+        return {*self.misplaced, *self.contradicting, *self.contradicting.values(), *self.modes}
+
 
 def make_folder(folder: Path, seed: int = 0) -> Dirt:
     """Write a folder of pictures of cloth as a colleague might hand it over; says what is wrong with it.
