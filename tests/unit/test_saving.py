@@ -192,6 +192,7 @@ def test_an_export_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
         ("other", ["not known"]),
         ("fastvit-license", ["read it"]),
         ("not stated", ["not known"]),
+        ("BBC: non-commercial use", ["commercially"]),
     ],
 )
 def test_what_licences_forbid(licence, says):
