@@ -13,6 +13,7 @@ from tl_helpers.book.studies import (
     first_transfer,
     forgetting,
     meta_learning,
+    multitask,
     transfer,
     zero_shot,
 )
@@ -31,6 +32,7 @@ STUDIES: dict[str, Study] = {
         *forgetting.STUDIES,
         *continual.STUDIES,
         *domain_streams.STUDIES,
+        *multitask.STUDIES,
     )
 }
 """All studies by name."""
