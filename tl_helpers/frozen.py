@@ -43,8 +43,8 @@ class Prefix:
     Parameters
     ----------
     backbone : Backbone
-        Its first `depth` stages must not change while the prefix is in use (the freeze contract). They are moved to the
-        device in use.
+        Its first `depth` stages must not change while the prefix is in use (the freeze contract). The whole of it is moved
+        to the device in use: a network in two places can do nothing more.
     depth : int
         How many stages may be asked for.
 
@@ -62,8 +62,7 @@ class Prefix:
     def __init__(self, backbone: Backbone, depth: int) -> None:
         self.backbone, self.stages = backbone, list(backbone.stages.values())[:depth]
         self._check()
-        for stage in self.stages:
-            stage.to(runtime.current().device)
+        backbone.to(runtime.current().device)
         self._names = _as_loaded(self.stages)
         self.engines = engines(backbone, depth)
 

@@ -20,6 +20,12 @@ STAGES = ("stem", *(f"stage{number}" for number in range(1, 8)), "head_conv")
 FEATURES = (32, 16, 24, 40, 80, 112, 192, 320, 1280)
 """What EfficientNet-Lite0 gives after each stage, for one image."""
 
+PARAMETERS = (928, 896, 13_968, 39_712, 198_480, 446_784, 1_652_640, 605_440, 412_160)
+"""How many parameters each stage has."""
+
+HEAD = FEATURES[-1] * 2 + 2
+"""Parameters of a head with two answers."""
+
 DECAY = 0.7
 
 
@@ -81,6 +87,27 @@ def frozen_features() -> str:
         line((side, stack.top(read + 1)), (side, stack.top(stem) + HIGH)),
         line((side, center), (196, center)),
         box(196, center - 40, 216, "frozen:\nweights from ImageNet,\nevaluation mode,\none pass a picture", FROZEN, 80),
+    )
+
+
+def late_stages() -> str:
+    parts, depth = ["head", *STAGES[::-1]], 6
+    stack = Stack(parts, above=len(parts) - depth)
+    counts = [HEAD, *PARAMETERS[::-1]]
+    trained, frozen = (f"{sum(part) / 1e6:.2f} million" for part in (counts[: stack.above], counts[stack.above :]))
+    told = ", ".join(f"{part} {count:,}" for part, count in zip(parts[::-1], counts[::-1], strict=True))
+    return drawing(
+        "The late stages are trained",
+        "The same stack with a head on top, and beside each part its number of parameters. The freeze line runs over "
+        "stage5: the stages above it and the head are trained, the six below it are frozen. Most parameters are above it: "
+        f"{trained} against {frozen}. From below: {told}.",
+        stack.height,
+        *stack.draw(),
+        *(arrow((RIGHT, stack.middle(row)), (195, stack.middle(row))) for row in range(len(parts))),
+        *(box(196, stack.top(row), 92, f"{count:,}", NOTE) for row, count in enumerate(counts)),
+        stack.label("freeze line: depth 6", x=228, width=184),
+        box(300, stack.top(1), 112, f"trained:\n{trained}\nparameters", TRAINED, 64),
+        box(300, stack.top(stack.above + 2), 112, f"frozen:\n{frozen}\nparameters", FROZEN, 64),
     )
 
 
@@ -250,6 +277,7 @@ DRAWINGS = {
     "freeze_line_01": frozen_features,
     "history": history,
     "workflow": workflow,
+    "freeze_line_02": late_stages,
     "freeze_line_03": taps,
     "batch_norm": batch_norm,
     "freeze_line_04": rates,

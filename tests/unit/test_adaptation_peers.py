@@ -7,17 +7,16 @@ import functools
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.preprocessing import StandardScaler
 
 from tl_helpers import adaptation
 from tl_helpers.adaptation import shift
+from tl_helpers.book.studies.adaptation_peers import CORAL, PEERS, STATISTICS, our_answers, skadas_answers
 
 pytest.importorskip("skada", reason="skada, the library that is compared with, is not installed")
 pytest.importorskip("skorch", reason="skada's deep part needs skorch, which is not installed")
 
-from skada import CORALAdapter, PerDomain, make_da_pipeline
+from skada import CORALAdapter
 from skada.deep._adversarial import CDANLoss, DANNLoss
 from skada.deep.losses import _maximum_mean_discrepancy, deepcoral_loss
 from skada.deep.modules import GradientReversalLayer
@@ -86,33 +85,7 @@ def test_conditioning_is_skadas_multilinear_map():
     torch.testing.assert_close(adaptation.conditioned(f, p), want, atol=1e-6, rtol=0)
 
 
-def head() -> LogisticRegression:
-    return LogisticRegression(C=0.01, max_iter=5000, tol=1e-8)
-
-
-def our_answers(method: str, x: list[np.ndarray], answers: np.ndarray) -> np.ndarray:
-    """Ours, without shrinkage: statistics of the training images of each domain."""
-    home, abroad, asked = x
-    moments = [(part.mean(0), part.std(0)) for part in (home, abroad, abroad)]
-    home, abroad, asked = ((p - m) / np.where(s > 0, s, 1) for p, (m, s) in zip(x, moments, strict=True))
-    if method == "CORAL":
-        scale = (len(home) - 1) / len(home), (len(abroad) - 1) / len(abroad)  # skada's covariances are over N
-        home = adaptation.coral(home, abroad, shrink=1e-12) * np.sqrt(scale[1] / scale[0])
-    return head().fit(home, answers).predict_proba(asked)
-
-
-def skadas_answers(method: str, x: list[np.ndarray], answers: np.ndarray) -> np.ndarray:
-    """Theirs: the target's training images stand masked in the fit."""
-    home, abroad, asked = x
-    domains = np.repeat([1, -2], [len(home), len(abroad)])
-    labels = np.concatenate([answers, np.full(len(abroad), -1)])
-    steps = [PerDomain(StandardScaler()), *([CORALAdapter(reg=None)] if method == "CORAL" else [])]
-    pipeline = make_da_pipeline(*steps, head())
-    pipeline.fit(np.concatenate([home, abroad]), labels, sample_domain=domains)
-    return pipeline.predict_proba(asked, sample_domain=np.full(len(asked), -2))
-
-
-@pytest.mark.parametrize("method", ["standardised", "CORAL"])
+@pytest.mark.parametrize("method", PEERS)
 def test_estimators_answer_as_skadas(method):
     """A pipeline of per-domain statistics, CORAL and a logistic regression, on features that no test has seen."""
     random = np.random.default_rng(3)
@@ -120,8 +93,8 @@ def test_estimators_answer_as_skadas(method):
     mixed = random.normal(size=(6, 6))
     home = random.normal(size=(120, 6)) + answers[:, None]
     abroad, asked = (3 + random.normal(size=(n, 6)) @ mixed for n in (90, 70))
-    x = [home, abroad, asked]
-    ours, theirs = our_answers(method, x, answers), skadas_answers(method, x, answers)
+    data = home, abroad, asked, answers
+    ours, theirs = our_answers(method, *data), skadas_answers(method, *data)
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    if method == "CORAL":
-        assert np.abs(ours - our_answers("standardised", x, answers)).max() > 0.01
+    if method == CORAL:
+        assert np.abs(ours - our_answers(STATISTICS, *data)).max() > 0.01

@@ -141,7 +141,10 @@ def test_the_stack_is_the_network_of_the_chapters():
     assert backbone.stage_names == diagrams.STAGES
     last = [[p for p in stage.parameters() if p.ndim == 1][-1] for stage in backbone.stages.values()]
     assert tuple(map(len, last)) == diagrams.FEATURES  # the last batch norm of a stage
-    groups = freezing.parameter_groups(Classifier(backbone, 2), lr=1.0, decay=diagrams.DECAY)
+    model = Classifier(backbone, 2)
+    counts = [sum(p.numel() for p in part.parameters()) for part in (*backbone.stages.values(), model.head)]
+    assert counts == [*diagrams.PARAMETERS, diagrams.HEAD]
+    groups = freezing.parameter_groups(model, lr=1.0, decay=diagrams.DECAY)
     rates = [f"{rate:.2f}" for rate in dict.fromkeys(group["lr"] for group in groups)]
     assert rates[:-1] == re.findall(r"(0\.\d+) η", diagrams.rates())[::-1]
     assert STRATEGIES["discriminative rates"] == {"layer_decay": diagrams.DECAY}

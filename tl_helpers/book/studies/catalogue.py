@@ -6,6 +6,7 @@ from tl_helpers.book.results import Study
 from tl_helpers.book.studies import (
     adaptation,
     adaptation_limits,
+    adaptation_peers,
     continual,
     domain_streams,
     few_shot,
@@ -25,6 +26,7 @@ STUDIES: dict[str, Study] = {
         *fine_tuning.STUDIES,
         *adaptation.STUDIES,
         *adaptation_limits.STUDIES,
+        *adaptation_peers.STUDIES,
         *transfer.STUDIES,
         *few_shot.STUDIES,
         *meta_learning.STUDIES,
