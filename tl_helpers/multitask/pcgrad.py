@@ -17,7 +17,8 @@ class PCGrad(HardSharing):
     .. math:: g_i \leftarrow g_i - \frac{\min(0,\, g_i \cdot g_j)}{\lVert g_j \rVert^2} g_j
 
     with the gradients :math:`g_j` as they came; the shared parameters get the sum. The heads have no conflict and keep
-    their gradients. ``conflicts`` among the facts is the share of pairs with a negative product.
+    their gradients. The order follows from the number of the step, so that a resumed run repeats it. ``conflicts`` among
+    the facts is the share of pairs with a negative product.
     """
 
     def backward(self, step: Step, losses: dict[str, Tensor]) -> None:

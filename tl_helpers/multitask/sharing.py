@@ -29,14 +29,14 @@ class HardSharing(Method):
     def __init__(
         self, targets: Sequence[Target], weights: Mapping[str, float] | None = None, **settings: float
     ) -> None:
-        self_targets = checked(targets)
-        given = {target.name: 1.0 for target in self_targets} | dict(weights or {})
-        if strangers := sorted(set(given) - {target.name for target in self_targets}):
+        asked = checked(targets)
+        given = {target.name: 1.0 for target in asked} | dict(weights or {})
+        if strangers := sorted(set(given) - {target.name for target in asked}):
             raise ValueError(f"A weight for {', '.join(strangers)}, which is no task here.")
         if not all(0 <= weight < np.inf for weight in given.values()) or not any(given.values()):
             raise ValueError(f"weights={given}: 0 or more each, and one above 0.")
         super().__init__(**{f"weight of {name}": float(weight) for name, weight in given.items()}, **settings)
-        self.targets, self.weights = self_targets, given
+        self.targets, self.weights = asked, given
         self.labels: dict[str, Tensor] = {}
 
     def check(self, model: Classifier, train: Samples, smoothing: float) -> None:

@@ -16,7 +16,7 @@ class Uncertainty(HardSharing):
 
     .. math:: L = \sum_t c_t e^{-s_t} L_t + \tfrac12 s_t, \qquad c_t = \tfrac12 \text{ for numbers, } 1 \text{ for classes}
 
-    All variances begin at 1. They are trained at the head's rate.
+    All variances begin at 1. They are trained at the head's rate, with the recipe's weight decay on :math:`s_t`.
     """
 
     def __init__(self, targets: Sequence[Target]) -> None:

@@ -14,7 +14,6 @@ from tl_helpers.book.studies import (
     first_transfer,
     forgetting,
     meta_learning,
-    multitask,
     transfer,
     zero_shot,
 )
@@ -34,7 +33,6 @@ STUDIES: dict[str, Study] = {
         *forgetting.STUDIES,
         *continual.STUDIES,
         *domain_streams.STUDIES,
-        *multitask.STUDIES,
     )
 }
 """All studies by name."""
