@@ -9,13 +9,14 @@ import warnings
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from tl_helpers import activations, features, freezing, frozen, runtime, store
 from tl_helpers.book.studies import with_adapter
 from tl_helpers.data.text import encode_texts
 from tl_helpers.frozen import Prefix
-from tl_helpers.models import Backbone, Classifier, load_backbone
+from tl_helpers.models import Backbone, Classifier, hub, load_backbone
 from tl_helpers.models.backbone import provenance
 from tl_helpers.training import Recipe, predict, run_key
 
@@ -66,11 +67,12 @@ def test_sizes(size):
     torch.testing.assert_close(got, by_torch(backbone, x)[9], **TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "mobilenetv2_100"])
-def test_backbones_of_the_hub_are_exported_too(name, monkeypatch):
-    weights = timm.create_model(name)
-    monkeypatch.setattr(timm, "create_model", lambda *_, **__: weights)  # as if they had been fetched
-    monkeypatch.setattr(runtime, "require_online", lambda _: None)
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "mobilenetv3_small_100"])
+def test_backbones_of_the_hub_are_exported_too(name, monkeypatch, tmp_path):
+    weights, fetched = tmp_path / "0123abc" / "model.safetensors", timm.create_model(name).state_dict()
+    weights.parent.mkdir()
+    save_file(fetched, weights)
+    monkeypatch.setattr(hub, "hub_folder", lambda *_: weights.parent)
     backbone = load_backbone(f"timm/{name}").eval()
     prefix = Prefix(backbone, backbone.depth)
     assert set(prefix.engines) == {frozen.engine()}

@@ -137,7 +137,6 @@ def test_freeze_depth_out_of_range_names_the_stages(lite0, depth):
         ("digit_lenet", {}, "no pre-trained weights"),
         ("timm/resnet18.a1_in1k", {}, None),
         ("timm/no_such_model", {"pretrained": False}, "knows no model"),
-        ("timm/vit_tiny_patch16_224", {"pretrained": False}, "cut into stages"),
     ],
 )
 def test_backbones_that_cannot_be_had(name, options, says):

