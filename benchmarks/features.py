@@ -40,7 +40,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from tl_helpers import features, frozen, runtime, store
-from tl_helpers.data import Samples, load_task, task
+from tl_helpers.data import Samples, load_task
+from tl_helpers.data import images as pictures
 from tl_helpers.data.sources import GENRES
 from tl_helpers.data.text import decode_texts, encode_texts
 from tl_helpers.fewshot import sentence_encoder
@@ -106,7 +107,7 @@ def forget(*kinds: str) -> None:
         for path in store.shared(kind).folder.glob("*"):
             path.unlink()
     if "images" in kinds:
-        task._DECODED.clear()
+        pictures._DECODED.clear()
 
 
 def images(size: int, cells: int, repeats: int, engines: list[str]) -> Seconds:
@@ -122,7 +123,7 @@ def images(size: int, cells: int, repeats: int, engines: list[str]) -> Seconds:
             torch.cat([contiguous(x) for x in DataLoader(PlainCells(paths, size), batch_size=32, num_workers=2)])
 
     def samples() -> Samples:
-        return Samples("benchmark", task.decode(table, size), labels, ("sound", "defective"), np.arange(cells))
+        return Samples("benchmark", pictures.decode(table, size), labels, ("sound", "defective"), np.arange(cells))
 
     decoded, ways = samples(), {"plain": plain}
     batches = decoded.inputs.split(features.BATCH)

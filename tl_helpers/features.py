@@ -12,6 +12,7 @@ from tl_helpers.data import Samples
 from tl_helpers.frozen import Prefix
 from tl_helpers.models import Backbone
 from tl_helpers.models.backbone import pool_maps
+from tl_helpers.models.text import warn_of_cut_texts
 
 BATCH = 32
 
@@ -41,6 +42,7 @@ def extract_stages(
         raise ValueError(f"{backbone.name} has no stage {', '.join(sorted(unknown))}: {names}.")
     if not len(samples):
         raise ValueError(f"{samples.name} has no samples to extract features from.")
+    warn_of_cut_texts(backbone, samples)
     modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     try:

@@ -26,7 +26,7 @@ from safetensors.torch import load, save_file
 
 from tl_helpers import runtime, store
 from tl_helpers.data import Samples, Task
-from tl_helpers.data.task import decode
+from tl_helpers.data.images import decode
 from tl_helpers.data.text import encode_texts
 from tl_helpers.ledger import Run
 from tl_helpers.models import (

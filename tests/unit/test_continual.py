@@ -34,7 +34,7 @@ from tl_helpers.continual import (
     split_stream,
     together,
 )
-from tl_helpers.data import TaskError, task_from_dataset
+from tl_helpers.data import TaskError, task_from
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Recipe
 
@@ -51,7 +51,7 @@ def blobs():
         image[row : row + 6, column : column + 6] += 150
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list("abcdef"))})
     table = datasets.Dataset.from_dict({"image": list(images.astype(np.uint8)), "label": labels}, features=features)
-    return task_from_dataset(table, name="blobs")
+    return task_from(table, name="blobs")
 
 
 def model_for(stream):

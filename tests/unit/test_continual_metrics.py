@@ -20,7 +20,7 @@ from tl_helpers.continual import (
     run_stream,
     split_stream,
 )
-from tl_helpers.data import task_from_dataset
+from tl_helpers.data import task_from
 from tl_helpers.models import Classifier, load_backbone
 from tl_helpers.training import Method, Recipe, fit
 
@@ -180,7 +180,7 @@ def blobs():
         image[row : row + 6, column : column + 6] += 50
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list("abcdef"))})
     table = datasets.Dataset.from_dict({"image": list(images.astype(np.uint8)), "label": labels}, features=features)
-    return task_from_dataset(table, name="faint blobs")
+    return task_from(table, name="faint blobs")
 
 
 class Among(Method):

@@ -101,13 +101,13 @@ def test_cropping_frames_two_domains_alike():
 def test_reverse_validation_rewards_a_model_that_separates_the_targets_classes():
     import datasets
 
-    from tl_helpers.data import task_from_dataset
+    from tl_helpers.data import task_from
 
     def task(name: str, seed: int):
         part = stripes(80, seed=seed)
         images = [Image.fromarray(image) for image in part.inputs[:, 0].numpy()]
         table = datasets.Dataset.from_dict({"image": images, "label": part.labels.tolist()})
-        return task_from_dataset(table, name=name)
+        return task_from(table, name=name)
 
     pair = DomainPair(task("one", 1), task("other", 2))
     recipe = Recipe(epochs=4, batch_size=8)

@@ -23,7 +23,7 @@ from torch import nn
 
 from tests.unit.small import small_model, stripes
 from tl_helpers import activations, features, fewshot, keys, runtime, store, training
-from tl_helpers.data import task
+from tl_helpers.data import images
 from tl_helpers.keys import Unnameable, code_name, fingerprint
 from tl_helpers.models import Backbone
 from tl_helpers.store import StoreWarning
@@ -236,11 +236,11 @@ def test_another_version_of_a_library_computes_everything_anew(own_cache, monkey
 
     def everything() -> dict[str, int]:
         store.TALLY.clear()
-        task._DECODED.clear()
+        images._DECODED.clear()
         model = small_model()
         samples = stripes(24, seed=1)
         pictures = datasets.Dataset.from_dict({"image": [Image.new("L", (8, 8), shade) for shade in (0, 9)]})
-        task.decode(pictures.cast_column("image", datasets.Image()), 8)
+        images.decode(pictures.cast_column("image", datasets.Image()), 8)
         features.extract(model.backbone, samples)
         fit(model, samples, None, Recipe(epochs=1, freeze_depth=1))
         predict(model, samples)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tl_helpers import features
 from tl_helpers.adaptation import DeepCORAL
 from tl_helpers.book.studies import with_adapter
-from tl_helpers.data import TaskError, load_task, sentiment, task_from_dataset, without_labels
+from tl_helpers.data import TaskError, load_task, sentiment, task_from, without_labels
 from tl_helpers.data.text import decode_texts, encode_texts
 from tl_helpers.freezing import assert_frozen, freeze, snapshot
 from tl_helpers.models import Classifier, WeightsError, load_backbone, text
@@ -275,4 +275,4 @@ def _task():
     good = [f"a {word} film, number {number}" for number in range(10) for word in ("good", "great", "lovely")]
     bad = [f"a {word} film, number {number}" for number in range(10) for word in ("bad", "dull", "awful")]
     table = datasets.Dataset.from_dict({"words": good + bad, "label": [1] * len(good) + [0] * len(bad)})
-    return task_from_dataset(table, name="films", text="words")
+    return task_from(table, name="films", text="words")

@@ -9,3 +9,7 @@ class TaskError(ValueError):
 
 class UnreadableImageError(TaskError):
     """An image file could not be decoded; the message names it."""
+
+
+class DataWarning(UserWarning):
+    """Something of the data is not used, or was decided for you: what, and where to read about it."""

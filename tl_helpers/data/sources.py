@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 import datasets
 import numpy as np
+import torchvision.datasets
 from PIL import Image
 
 from tl_helpers import runtime
-from tl_helpers.data import emoji, sentiment
+from tl_helpers.data import emoji, sentiment, tables
 from tl_helpers.data.errors import TaskError
+from tl_helpers.data.folders import read_folder
 from tl_helpers.data.glyphs import DEJAVU, DEJAVU_SERIF, font_file, print_of, read_font
+from tl_helpers.data.own import checked_task, task_from
 from tl_helpers.data.splits import split_rows
 from tl_helpers.data.task import Task, task_from_dataset
 
@@ -35,58 +39,103 @@ PRINTS = 15
 """Prints of each digit in each font, each a little turned, sheared and scaled."""
 
 
-def load_task(name: str | Path, *, seed: int = 0, split: str = "random") -> Task:
-    """A task by name: packaged, from a folder, or from the hub.
-
-    A TaskError for a folder that does not exist or holds no images, and for data that cannot be a task.
+def load_task(
+    name: str | Path,
+    *,
+    seed: int = 0,
+    split: str = "random",
+    label: str | None = None,
+    image: str | None = None,
+    text: str | None = None,
+    group: str | None = None,
+    skip_bad: bool = False,
+) -> Task:
+    """A task by name: packaged, from a folder or file of your own, or from a hub. `task_from` takes what is in memory.
 
     Parameters
     ----------
     name : str or pathlib.Path
         Installed by pip, no network: ``elpv``, ``mnist5k``, ``optdigits``, ``fonts``, ``textile``, ``twemoji``,
-        ``openmoji``, and as text ``tweets``, ``film``, ``product`` and ``editorial``; the path of a
-        folder with one sub-folder of images for each class (or what else `datasets.load_dataset` reads from a folder);
-        or a data set on the Hugging Face hub (a RuntimeError unless ``TL_ONLINE=1``).
+        ``openmoji``, and as text ``tweets``, ``film``, ``product`` and ``editorial``; the path of a folder with one
+        sub-folder of images for each class, perhaps below ``train``, ``validation`` and ``test``; of a CSV, TSV, Parquet,
+        JSON or JSONL file with a column of labels and one of texts or of images' paths, seen from the file's folder; or
+        with ``TL_ONLINE=1`` a data set on the Hugging Face hub, or of torchvision: ``torchvision:CIFAR10``.
     seed : int
         Of the split into 60 % train, 15 % validation, 25 % test, where the data brings none.
     split : {"random", "blocks"}
         ELPV only. ``random`` (used in the literature) spreads cells freely; ``blocks`` keeps runs of neighbouring cells
         together, which approximates a split by module.
+    label, image, text, group, skip_bad
+        Of your own data: see `task_from`.
+
+    Raises
+    ------
+    TaskError
+        Names the file, row or column that cannot be used, and says what to do.
+    RuntimeError
+        For a data set on a hub without ``TL_ONLINE=1``.
     """
     if split not in ("random", "blocks") or (split == "blocks" and name != "elpv"):
         raise ValueError(f"split={split!r} for {name}: use 'random', or for elpv also 'blocks'.")
+    wanted = {"label": label, "image": image, "text": text}
     if name in PACKAGED:
+        if any(wanted.values()) or group or skip_bad:
+            raise ValueError(f"{name} is packaged: label, image, text, group and skip_bad are for data of your own.")
         return _elpv(seed, blocks=True) if split == "blocks" else PACKAGED[name](seed)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return _from_folder(folder, seed)
-    if isinstance(name, Path) or name.startswith((".", "/", "~")) or "\\" in name:
-        raise TaskError(f"There is no folder {name}. Check the path; packaged tasks are {', '.join(PACKAGED)}.")
+    path, how = Path(name).expanduser(), {"group": group, "seed": seed, "skip_bad": skip_bad}
+    if path.is_dir():
+        if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+            return task_from(
+                datasets.load_from_disk(path), name=path.name, **wanted, **how, source=f"your data set {path.name}"
+            )
+        found = read_folder(path, wanted, skip_bad=skip_bad)
+        called = path.resolve().name
+        return checked_task(found, name=called, **how, source=f"your folder {called}")
+    if path.is_file():
+        return checked_task(
+            tables.read_tables({"train": path}, wanted), name=path.stem, **how, source=f"your file {path.name}"
+        )
+    looks_like_a_path = isinstance(name, Path) or name.startswith((".", "/", "~")) or "\\" in name
+    if looks_like_a_path or path.suffix.lower() in tables.ENDINGS:
+        raise TaskError(
+            f"There is no folder {name}, and no file of this name. Check the path (seen from {Path.cwd()}); packaged tasks "
+            f"are {', '.join(PACKAGED)}."
+        )
+    if name.startswith("torchvision:"):
+        return _torchvision(name.partition(":")[2], **wanted, **how)
     if not runtime.current().online:
         raise RuntimeError(
-            f"{name!r} is neither a packaged task ({', '.join(PACKAGED)}) nor a folder here, so it would be fetched from "
-            "the hub - and the book runs offline by default. Check the name, or with a network set TL_ONLINE=1 first."
+            f"{name!r} is neither a packaged task ({', '.join(PACKAGED)}) nor a folder or file here, so it would be fetched "
+            "from the hub - and the book runs offline by default. Check the name, or with a network set TL_ONLINE=1 first."
         )
-    return task_from_dataset(datasets.load_dataset(name), name=name, seed=seed, source=f"Hugging Face hub: {name}")
+    return task_from(datasets.load_dataset(name), name=name, **wanted, **how, source=f"Hugging Face hub: {name}")
 
 
-def _from_folder(folder: Path, seed: int) -> Task:
-    images = [path for path in folder.rglob("*") if path.suffix.lower() in Image.registered_extensions()]
-    tables = [path for ending in ("csv", "parquet", "arrow", "jsonl") for path in folder.rglob(f"*.{ending}")]
-    if not images and not tables:
-        raise TaskError(f"No images in {folder}. Put them into one sub-folder for each class: {folder.name}/cat/1.png.")
-    classes = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    empty = [path.name for path in classes if not any(item.is_file() for item in path.rglob("*"))]
-    if empty:
-        raise TaskError(f"{folder}: nothing in the class folder {', '.join(empty)}. Add images or remove the folder.")
-    folders = {path.parent for path in images}
-    if images and len(folders) == 1 and not tables:
-        raise TaskError(f"{folder}: only one class ({folders.pop().name}); a classifier needs two folders or more.")
-    data = datasets.load_dataset(str(folder))
-    first = next(iter(data.values()))
-    if "label" not in first.column_names:
-        raise TaskError(f"{folder}: the images have no labels. Put them into one sub-folder for each class.")
-    return task_from_dataset(data, name=folder.name, seed=seed, source=f"your folder {folder.name}")
+def _torchvision(name: str, **how: object) -> Task:
+    """A data set that torchvision downloads, with its own split into training and test samples."""
+    kinds = {each: getattr(torchvision.datasets, each) for each in torchvision.datasets.__all__}
+    kind = kinds.get(name)
+    options = inspect.signature(kind).parameters if kind is not None else {}
+    if "download" not in options or not {"train", "split"} & set(options):
+        good = [
+            each for each, this in kinds.items() if {"train", "download"} <= set(inspect.signature(this).parameters)
+        ]
+        raise TaskError(f"torchvision:{name} cannot be a task. These can: {', '.join(sorted(good))}.")
+    which = {"train": True, "test": False} if "train" in options else {"train": "train", "test": "test"}
+    option, here = "train" if "train" in options else "split", runtime.current()
+    try:
+        parts = {
+            split: kind(here.cache_dir / "torchvision", download=here.online, **{option: value})
+            for split, value in which.items()
+        }
+    except RuntimeError:
+        if here.online:
+            raise
+        raise RuntimeError(
+            f"torchvision:{name} is not in {here.cache_dir / 'torchvision'}, so it would be downloaded - and the book runs "
+            "offline by default. With a network, set TL_ONLINE=1 first."
+        ) from None
+    return task_from(parts, name=name, source=f"torchvision.datasets.{name}", **how)
 
 
 def _elpv(seed: int, blocks: bool = False) -> Task:

@@ -9,6 +9,12 @@ import numpy as np
 SPLITS = ("train", "validation", "test")
 SHARES = (0.6, 0.15, 0.25)
 """Of the rows, in this order."""
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation", "holdout", "hold-out", "hold_out"), "test"),
+}
+"""What splits are called, in small letters: whole names of top folders, of tables' files, and of splits in memory."""
 
 
 def split_rows(
@@ -48,7 +54,7 @@ def split_rows(
         members = rng.permutation(np.flatnonzero(stratum == this))
         if 0 < len(members) < 3:
             raise ValueError(
-                f"Label {classes[this]!r} has only {len(members)} row(s) or group(s): at least 3 are needed so that "
+                f"Label {classes[this].item()!r} has only {len(members)} row(s) or group(s): at least 3 are needed so that "
                 "each split gets one. Collect more, merge the class into another, or drop it."
             )
         # The place of each group on a line from 0 to 1, by rows: groups of different size still fill the shares.

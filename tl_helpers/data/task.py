@@ -5,28 +5,23 @@ A `Task` says what the data is (classes, domain, licence, splits); `Samples` is 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import hashlib
-import io
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import datasets
 import numpy as np
 import pandas as pd
 import torch
-import torchvision.transforms.v2.functional as tvf
-from PIL import Image
 
-from tl_helpers import keys, runtime, store
-from tl_helpers.data.errors import TaskError, UnreadableImageError
+from tl_helpers import keys
+from tl_helpers.data.errors import TaskError
+from tl_helpers.data.images import decode, look
+from tl_helpers.data.report import DataReport
 from tl_helpers.data.splits import SPLITS, nested_subset, split_rows
-from tl_helpers.data.text import decode_texts, encode_texts
+from tl_helpers.data.text import decode_texts, encode_texts, same_text
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Samples:
     rows : numpy.ndarray
         int64, shape (N,): the row of each sample in the data set as its authors ship it.
     extra : dict of str to numpy.ndarray
-        Further columns, shape (N,) each, such as ``probability`` and ``domain``.
+        Further columns of numbers or text, shape (N,) each, such as ``probability`` and ``domain``.
     table : str
         Names the data set that `rows` point into.
     modality : {"image", "text"}
@@ -120,6 +115,10 @@ class Task:
         What a careful reader should know (leakage that cannot be excluded, ...).
     margin : int
         Pixels cut off each side of the native image before it is resized; see `cropped`.
+    left_out : tuple of (str, str)
+        Files, rows and columns that were found and are not used, each with the reason.
+    decisions : tuple of str
+        How the data were read, in sentences. Both are part of the `report`.
     """
 
     name: str
@@ -134,6 +133,8 @@ class Task:
     source: str = ""
     note: str = ""
     margin: int = 0
+    left_out: tuple[tuple[str, str], ...] = ()
+    decisions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = [name for name in SPLITS if name not in self.splits]
@@ -142,7 +143,7 @@ class Task:
         for column in ("row", "group"):
             owner: dict = {}
             for split in SPLITS:
-                for value in set(self.splits[split][column]):
+                for value in set(self.splits[split][column][:]):
                     if owner.setdefault(value, split) != split:
                         raise TaskError(
                             f"{self.name}: {column} {value!r} is in {owner[value]} and in {split}. That is leakage: "
@@ -183,17 +184,17 @@ class Task:
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split in the table: int64, shape (N,)."""
-        return np.asarray(self._table(split)["row"])
+        return np.asarray(self._table(split)["row"][:])
 
     def labels(self, split: str) -> np.ndarray:
         """Class numbers of a split: int64, shape (N,)."""
-        return np.asarray(self._table(split)["label"])
+        return np.asarray(self._table(split)["label"][:])
 
     def few_labels(self, n: int, seed: int = 0) -> Task:
         """The same task with only `n` labelled training samples: stratified, and nested over n (see `nested_subset`)."""
         train = self.splits["train"]
         try:
-            chosen = np.sort(nested_subset(np.asarray(train["label"]), n, seed))
+            chosen = np.sort(nested_subset(np.asarray(train["label"][:]), n, seed))
         except ValueError as error:
             raise TaskError(f"{self.name}: {error}") from None
         splits = datasets.DatasetDict({**self.splits, "train": train.select(chosen)})
@@ -207,7 +208,7 @@ class Task:
             for column, value in wanted.items():
                 if column not in table.column_names:
                     raise TaskError(f"{self.name} has no column {column!r}; it has {', '.join(table.column_names)}.")
-                keep &= np.asarray(table[column]) == value
+                keep &= np.asarray(table[column][:]) == value
             if not keep.any():
                 raise TaskError(f"{self.name}: no {name} sample with {wanted}.")
             splits[name] = table.select(np.flatnonzero(keep))
@@ -230,6 +231,23 @@ class Task:
         total, largest = frame.sum(axis=1), frame.max(axis=1)
         return frame.assign(**{"total": total, "majority %": (100 * largest / total).round(1)})
 
+    @functools.cached_property
+    def report(self) -> DataReport:
+        """What was found and what became of it: files, sizes, classes, copies, conversions, and all that is left out."""
+        split = np.full(len(self.table), "", dtype=object)
+        for name in SPLITS:
+            split[self.rows(name)] = name
+        columns = self.table.column_names
+        rows = pd.DataFrame({"split": split, "class": np.array(self.classes)[self.table["label"][:]]})
+        rows.insert(0, "file", self.table["file"][:] if "file" in columns else [f"row {n}" for n in range(len(rows))])
+        if self.modality == "image":
+            rows = rows.join(look(self.table, self.name).drop(columns="problem"))
+        else:
+            texts = pd.Series(self.table["text"][:])
+            rows = rows.assign(characters=texts.str.len(), words=texts.str.split().str.len(), content=same_text(texts))
+        left_out = pd.DataFrame(self.left_out, columns=["what", "reason"])
+        return DataReport(self.name, rows, self.classes, left_out, self.decisions)
+
     def _table(self, split: str) -> datasets.Dataset:
         if split not in SPLITS:
             raise KeyError(f"{split!r} is no split of a task: use {', '.join(SPLITS)}.")
@@ -240,164 +258,79 @@ class Task:
             raise ValueError(f"size={size}: {self.name} is text, which has no size in pixels. Leave it out.")
         if size is not None and size < 8:
             raise ValueError(f"size={size}: images need at least 8 x 8 pixels.")
-        rows, own = np.asarray(table["row"]), ("image", "text", "label", "row", "group")
+        rows, own = np.asarray(table["row"][:]), ("image", "text", "label", "row", "group")
         if self.modality == "text":
-            inputs = encode_texts(table["text"], self.name)
+            inputs = encode_texts(table["text"][:], self.name)
         else:
             inputs = decode(self.table, size, what=self.name, margin=self.margin)[rows]
         return Samples(
             name=name,
             inputs=inputs,
-            labels=torch.as_tensor(np.asarray(table["label"]), dtype=torch.int64),
+            labels=torch.as_tensor(np.asarray(table["label"][:]), dtype=torch.int64),
             classes=self.classes,
             rows=rows,
-            extra={column: np.asarray(table[column]) for column in table.column_names if column not in own},
+            extra={
+                column: np.asarray(table[column][:])
+                for column, feature in table.features.items()
+                if column not in own and isinstance(feature, (datasets.Value, datasets.ClassLabel))
+            },
             table=self.table._fingerprint + (f"-crop{self.margin}" if self.margin else ""),
             modality=self.modality,
         )
 
 
-def decode(table: datasets.Dataset, size: int | None = None, what: str = "images", *, margin: int = 0) -> torch.Tensor:
-    """Pixels of a table's ``image`` column: uint8, shape (N, C, size, size); cached by the encoded bytes.
-
-    C is 1 if every image is grey, else 3. Sixteen-bit and palette images are converted; `margin` pixels are cut off each
-    side before the resizing.
-    """
-    known = (table._fingerprint, _stamps(table), size, margin)
-    if known in _DECODED:
-        return _DECODED[known]
-    items = table.cast_column("image", datasets.Image(decode=False))["image"]
-    encoded = [_read_bytes(item) for item in items]
-    content = [hashlib.sha256(raw).hexdigest() for raw in encoded]
-    key = keys.fingerprint("pixels", runtime.versions(), keys.code_name(_decode_all), content, size, margin)
-    names = [item["path"] or f"image {number}" for number, item in enumerate(items)]
-    make = functools.partial(_decode_all, encoded, names, size, what, margin)
-    pixels = store.shared("images").compute(key, lambda: {"pixels": make()})["pixels"]
-    while len(_DECODED) >= 4:
-        _DECODED.pop(next(iter(_DECODED)))
-    _DECODED[known] = pixels
-    return pixels
-
-
-_DECODED: dict[tuple[str, str, int | None, int], torch.Tensor] = {}
-"""This process's last pools: six splits read the disk once."""
-
-
-def _stamps(table: datasets.Dataset) -> str:
-    """Names the files that a table only points to, as they are now; empty where the images lie in the table itself.
-
-    By size, time of change and place on the disk. The time of writing alone can be kept when a file is overwritten; the
-    time of change cannot, but on Windows there is none, so there the content counts.
-    """
-    column = table.with_format("arrow")[:]["image"]
-    outside = (chunk.filter(chunk.field("bytes").is_null()).field("path") for chunk in column.chunks)
-    paths = [path for chunk in outside for path in chunk.to_pylist() if path is not None]
-    found = []
-    for path in paths:
-        with contextlib.suppress(OSError):  # the reading says what is wrong
-            status = Path(path).stat()
-            found.append([path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino])
-            if os.name == "nt":
-                found[-1].append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
-    return keys.fingerprint(found) if paths else ""
-
-
-def _read_bytes(item: dict) -> bytes:
-    if item["bytes"] is not None:
-        return item["bytes"]
-    try:
-        return Path(item["path"]).read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(f"{item['path']}: {error.strerror}. Was the folder moved?") from None
-
-
-def _decode_all(encoded: list[bytes], names: list[str], size: int | None, what: str, margin: int) -> torch.Tensor:
-    decode_one = functools.partial(_decode_one, size=size, margin=margin)
-    pool = ThreadPoolExecutor(runtime.current().threads)
-    try:
-        found = pool.map(decode_one, encoded, names)
-        images = list(runtime.progress(found, total=len(names), what=f"decoding {what}"))
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error the rest is not waited for
-    if len({pixels.shape[1:] for pixels in images}) > 1:
-        raise TaskError(f"{what}: the images differ in size, so give one: samples(split, size=224).")
-    channels = max(len(pixels) for pixels in images)
-    return torch.stack([pixels.expand(channels, -1, -1) for pixels in images])
-
-
-def _decode_one(raw: bytes, name: str, *, size: int | None, margin: int) -> torch.Tensor:
-    """One image, uint8 (C, height, width)."""
-    try:
-        with Image.open(io.BytesIO(raw)) as image:
-            pixels = tvf.pil_to_tensor(image if image.mode in ("L", "RGB") else _to_8_bit(image))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableImageError(
-            f"{name} cannot be read as an image ({error}). Repair it, or remove it from the folder."
-        ) from None
-    height, width = pixels.shape[1:]
-    if 2 * margin >= min(height, width):
-        raise TaskError(f"{name}: a margin of {margin} leaves nothing of {height} x {width}.")
-    pixels = pixels[:, margin : height - margin, margin : width - margin]
-    return tvf.resize(pixels, [size, size], antialias=True) if size else pixels
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image, dtype=np.float64)
-        return Image.fromarray((values / max(values.max(), 1) * 255).round().astype(np.uint8))
-    return image.convert("L" if image.mode in ("1", "LA", "F") else "RGB")
-
-
 def task_from_dataset(
-    data: datasets.Dataset | datasets.DatasetDict,
+    data: datasets.Dataset | Mapping[str, datasets.Dataset],
     *,
     name: str,
     label: str = "label",
     image: str = "image",
     text: str | None = None,
     group: str | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
     domain: str = "",
     seed: int = 0,
-    **facts: str,
+    **facts: object,
 ) -> Task:
-    """A task from whatever `datasets` can read: a folder, CSV, Parquet, pandas, the hub.
+    """A task from tables that are known to be clean, such as the packaged ones; `task_from` checks what others bring.
 
-    A data set with splits keeps its test split; a missing validation (or test) split is cut off the rest, stratified
-    and by group. Labels may be numbers (`datasets.ClassLabel` or int) or text. With `text`, that column holds
-    sentences, and the task is one of text instead of images. The `facts` are the task's: ``label_rule``, ``licence``,
-    ``citation``, ``source``, ``note``. A TaskError says which columns are missing, which class is empty or the only one,
-    which labels are out of range, or what leaks between the splits.
+    A test split stays as it is; a missing validation (or test) split is cut off the rest, stratified and by group: by the
+    column `group`, or by `groups`, one for each row of each split. Labels are text or whole numbers, or
+    `datasets.ClassLabel`, which counts by name. With `text`, that column holds sentences, and the task is one of text
+    instead of images. The `facts` are further fields of the task. A TaskError says which columns are missing, which class
+    is empty or the only one, which labels cannot be, or what leaks between the splits.
     """
-    if isinstance(data, datasets.Dataset):
-        data = datasets.DatasetDict({"train": data})
-    if not data or all(len(part) == 0 for part in data.values()):
+    parts = {"train": data} if isinstance(data, datasets.Dataset) else dict(data)
+    if not any(map(len, parts.values())):
         raise TaskError(f"{name}: no samples found.")
-    aliases = {"valid": "validation", "val": "validation", "dev": "validation"}
-    parts = {aliases.get(split, split): table for split, table in data.items()}
-    unknown = set(parts) - set(SPLITS)
-    if unknown or "train" not in parts:
+    if set(parts) - set(SPLITS) or "train" not in parts:
         raise TaskError(f"{name}: splits {sorted(parts)}; use train, and if you like validation and test.")
     content, modality = text or image, "text" if text else "image"
-    for column in filter(None, (label, content, group)):
-        if column not in parts["train"].column_names:
-            raise TaskError(f"{name}: no column {column!r}; the columns are {', '.join(parts['train'].column_names)}.")
+    for split, table in parts.items():
+        for column in filter(None, (label, content, group)):
+            if column not in table.column_names:
+                found = ", ".join(table.column_names)
+                raise TaskError(f"{name}, {split}: no column {column!r}; the columns are {found}.")
 
-    classes = _class_names(parts, label, name)
-    number = {text: index for index, text in enumerate(classes)}
+    values = {split: label_names(table, label, f"{name}, {split}") for split, table in parts.items()}
+    for split, these in values.items():
+        if None in these:
+            raise TaskError(f"{name}, {split}: some labels are missing. Fill them in or drop those rows.")
+    classes = _class_names(values, [table.features[label] for table in parts.values()], name)
+    number = {each: index for index, each in enumerate(classes)}
     tables, start = {}, 0
     for split, table in parts.items():
-        values = table[label]
-        labels = [number[value] if isinstance(value, str) else int(value) for value in values]
         rows = list(range(start, start + len(table)))
         start += len(table)
-        groups = [str(value) for value in table[group]] if group else [f"row{row}" for row in rows]
+        named = [str(value) for value in table[group][:]] if group else [f"row{row}" for row in rows]
         table = table.remove_columns([own for own in table.column_names if own in ("label", "row", "group", label)])
         if content != modality:
             table = table.rename_column(content, modality)
         if not text and not isinstance(table.features["image"], datasets.Image):
             table = table.cast_column("image", datasets.Image())
-        for column, cells in {"label": labels, "row": rows, "group": groups}.items():
-            table = table.add_column(column, cells)
+        added = {"label": [number[str(value)] for value in values[split]], "row": rows}
+        for column, cells in (added | {"group": groups[split] if groups else named}).items():
+            table = table.add_column(column, list(cells))
         tables[split] = table
     return Task(
         name=name,
@@ -405,34 +338,85 @@ def task_from_dataset(
         classes=classes,
         domain=domain or name,
         table=datasets.concatenate_datasets(list(tables.values())),
-        splits=datasets.DatasetDict(_complete_splits(tables, seed, name)),
+        splits=datasets.DatasetDict(_complete_splits(tables, classes, seed, name)),
         **{"source": name} | facts,
     )
 
 
-def _class_names(parts: dict[str, datasets.Dataset], label: str, name: str) -> tuple[str, ...]:
-    feature = parts["train"].features[label]
-    values = [value for table in parts.values() for value in table[label]]
-    if any(value is None or (isinstance(value, float) and np.isnan(value)) for value in values):
-        raise TaskError(f"{name}: some labels are missing (NaN). Fill them in or drop those rows.")
+def label_names(table: datasets.Dataset, label: str, where: str) -> list[str | int | None]:
+    """Each row's class by name: text or a number; None where it is missing.
+
+    Text is in one Unicode spelling (NFC), without blanks around it. A TaskError for values that cannot name a class.
+    """
+    feature, values = table.features[label], table[label][:]
     if isinstance(feature, datasets.ClassLabel):
-        return tuple(feature.names)
-    if isinstance(values[0], str):
-        return tuple(sorted(set(values)))
-    if any(value != int(value) or value < 0 for value in values):
-        raise TaskError(f"{name}: labels must be text or whole numbers from 0 on; got {sorted(set(values))[:5]} ...")
-    return tuple(str(value) for value in range(int(max(values)) + 1))
+        values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
+    return [_label_name(value, where) for value in values]
 
 
-def _complete_splits(tables: dict[str, datasets.Dataset], seed: int, name: str) -> dict[str, datasets.Dataset]:
+def _label_name(value: object, where: str) -> str | int | None:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value).strip() or None
+    if isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, (int, float)) or value != int(value) or value < 0:
+        number = isinstance(value, (int, float))
+        how = "For ranges: pandas.cut(labels, 3, labels=['low', 'middle', 'high'])" if number else "One for each row"
+        raise TaskError(
+            f"{where}: labels must be text or whole numbers from 0 on; got {value!r}. {how}; or name another column."
+        )
+    return int(value)
+
+
+def _class_names(values: dict[str, list], features: list, name: str) -> tuple[str, ...]:
+    """In the declared order, that of the numbers, or the alphabet's."""
+    kinds = {split: {type(value).__name__ for value in these} for split, these in values.items() if these}
+    found = {value for these in values.values() for value in these}
+    if len(set().union(*kinds.values())) > 1:
+        told = "; ".join(f"{split}: {', '.join(sorted(kind))}" for split, kind in kinds.items())
+        raise TaskError(f"{name}: some labels are text and some are numbers ({told}). Give all of them as names.")
+    declared = [each for feature in features if isinstance(feature, datasets.ClassLabel) for each in feature.names]
+    if declared:
+        names = dict.fromkeys([*(unicodedata.normalize("NFC", each).strip() for each in declared), *sorted(found)])
+        return tuple(names)
+    digits = all(isinstance(each, int) or each.isdecimal() for each in found)
+    if not digits and len(found) > 20 and all(map(_is_number, found)):
+        some = ", ".join(sorted(found)[:3])
+        raise TaskError(
+            f"{name}: the labels look like measured numbers ({some}, ...), not whole numbers or names of classes. Make "
+            "ranges of them first: pandas.cut(labels, 3, labels=['low', 'middle', 'high'])."
+        )
+    return tuple(map(str, sorted(found, key=int if digits else None)))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _complete_splits(
+    tables: dict[str, datasets.Dataset], classes: tuple[str, ...], seed: int, name: str
+) -> dict[str, datasets.Dataset]:
     """The splits that are there, and those that are missing cut off the training samples."""
     missing = [split for split in SPLITS if split not in tables]
     if not missing:
         return tables
     train = tables["train"]
+    labels, groups = train["label"][:], train["group"][:]
     try:
-        rows = split_rows(train["label"], train["group"], seed=seed)
-    except ValueError as error:
-        raise TaskError(f"{name}: {error}") from None
+        rows = split_rows(labels, groups, seed=seed)
+    except ValueError:
+        frame = pd.DataFrame({"label": labels, "group": groups})
+        count = frame.groupby("label")["group"].nunique()
+        few, all_rows = count.idxmin(), frame["label"].value_counts()
+        copies = "; rows of one group, and copies, count once" if all_rows[few] > count[few] else ""
+        raise TaskError(
+            f"{name}: class {classes[few]!r} has only {count[few]} row(s){copies}. At least 3 are needed, so that each "
+            "split gets one: collect more, merge the class into another, or drop it."
+        ) from None
     back = np.sort(np.concatenate([rows[part] for part in SPLITS if part not in missing]))
     return {**tables, "train": train.select(back), **{part: train.select(rows[part]) for part in missing}}

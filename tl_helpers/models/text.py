@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import importlib.resources
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -15,6 +16,7 @@ import transformers
 from torch import nn
 
 from tl_helpers import runtime
+from tl_helpers.data import DataWarning, Samples
 from tl_helpers.data.text import decode_texts
 from tl_helpers.models.backbone import Backbone
 from tl_helpers.models.weights import WeightsError, checked_bytes
@@ -153,3 +155,23 @@ def _tokeniser(how: Tokenisation) -> tokenizers.Tokenizer:
     tokeniser.enable_truncation(how.max_tokens)
     tokeniser.no_padding()
     return tokeniser
+
+
+def warn_of_cut_texts(backbone: Backbone, samples: Samples) -> None:
+    """A `DataWarning` with the number of your own texts of which an encoder reads the beginning only.
+
+    Packaged sentences (of which a few in a thousand are cut) bring no names of rows, and no warning.
+    """
+    if samples.modality != "text" or "file" not in samples.extra or not isinstance(backbone, TextBackbone):
+        return
+    most = backbone.preprocessing.max_tokens
+    whole = _tokeniser(replace(backbone.preprocessing, max_tokens=2**31 - 1))
+    longer = [len(line.ids) > most for line in whole.encode_batch(samples.texts)]
+    if any(longer):
+        first = samples.extra["file"][longer.index(True)]
+        warnings.warn(
+            f"{samples.name}: {sum(longer)} of {len(longer)} texts are longer than the {most} tokens that {backbone.name} "
+            f"reads, and what follows is cut off (first: {first}). Split them, or put what matters first.",
+            DataWarning,
+            stacklevel=3,
+        )

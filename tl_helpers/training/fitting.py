@@ -20,6 +20,7 @@ from tl_helpers.data import Samples, views
 from tl_helpers.frozen import engines
 from tl_helpers.ledger import Run
 from tl_helpers.models import Classifier
+from tl_helpers.models.text import warn_of_cut_texts
 from tl_helpers.training import checkpoint
 from tl_helpers.training.inputs import Batches, targets_of, weights_of
 from tl_helpers.training.loop import Trained, optimizer_of, train
@@ -78,6 +79,7 @@ def fit(
     method = Method() if method is None else method
     watchers = list(watch) if isinstance(watch, Sequence) else [watch]
     _check(model, samples, validation, recipe, method, watchers)
+    warn_of_cut_texts(model.backbone, samples)
     here, seed, method.facts = runtime.current(), int(seed), {}
     trained = Trained(model, method).to(here.device)  # also where the run turns out to be stored
     freezing.freeze(model, recipe.freeze_depth, batch_norm=recipe.batch_norm)
