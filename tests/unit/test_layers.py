@@ -10,7 +10,7 @@ import pytest
 import reach
 
 ROOT = Path(__file__).parents[2]
-METHODS = {"adaptation", "fewshot", "zeroshot", "continual"}
+METHODS = {"adaptation", "fewshot", "zeroshot", "continual", "multitask"}
 
 MODULES = {name: path for name, path in reach.modules(ROOT).items() if name.startswith("tl_helpers")}
 GRAPH = {name: reach.direct(path, MODULES) - {"tl_helpers"} for name, path in MODULES.items()}
