@@ -73,7 +73,7 @@ const BOXES = ['admonition', 'attention', 'caution', 'danger', 'dropdown', 'erro
   'seealso', 'solution', 'tip', 'toggle', 'warning'];
 const PLAIN = ['card', 'container', 'div', 'grid', 'grid-item', 'tab-set'];
 const TITLED = ['card', 'grid-item-card', 'tab-item'];
-const GENERATED = ['eval-rst', 'tl-recorded', 'tl-status', 'tl-versions'];
+const GENERATED = ['eval-rst', 'tl-costs', 'tl-recorded', 'tl-status', 'tl-versions'];
 
 /* One directive as lines of HTML, with blank lines around the Markdown inside. */
 function render(name, argument, options, body, index) {
