@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from tl_helpers.adaptation.shift import a_distance
 from tl_helpers.data import Samples, Task
@@ -52,8 +53,8 @@ class Reached:
     ----------
     name : str
         Of the link's task.
-    model : Classifier
-        The backbone as it is now, under this link's own head, in eval mode; the next link trains a copy.
+    model : nn.Module
+        A `Classifier`: the backbone as it is now, under this link's own head, in eval mode; the next link trains a copy.
     run : Run
         How it was trained, with its validation scores.
     kept : dict of str to float
@@ -62,7 +63,7 @@ class Reached:
     """
 
     name: str
-    model: Classifier
+    model: nn.Module
     run: Run
     kept: dict[str, float] = field(default_factory=dict)
 

@@ -50,11 +50,17 @@ FORBIDS = {
     r"\bSA\b|share.?alike|\bA?GPL\b": "What is made from it may be shared under the same licence only.",
     r"not stated|unknown|^other$|see ": "It is not known what it allows: ask before you use or share what is made from it.",
 }
-"""What a licence asks for, by the words that it is known by."""
+"""What a licence asks for, by the words that it is known by.
+
+:meta hide-value:
+"""
 
 
 KNOWN = r"\b(MIT|Apache|BSD|ISC|CC0|CC.BY|MPL|Unlicense|public domain|OFL|Open Font)\b"
-"""Licences that are widely known."""
+"""Licences that are widely known.
+
+:meta hide-value:
+"""
 
 
 class LicenceWarning(UserWarning):
